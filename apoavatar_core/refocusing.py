@@ -1,0 +1,181 @@
+"""Audio-pose prior refocusing (§3.2): how loud the voice is decides how much of the pose is kept.
+
+Loudness l_n per audio frame → s_t per pose frame (Eq. 2) → s̃_t in [0, 1] relative to the clip (Eq. 3) → dropout
+probability p_t (Eq. 4). Training samples a mask m_t ~ Bernoulli(1 − p_t); inference never samples.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .waveform import SAMPLE_RATE, check_fps, mono_16k
+
+HOP = 160
+"""Samples between audio frames; frame n is centred at n · HOP / SAMPLE_RATE seconds."""
+FRAME = 640
+"""Samples in one audio frame."""
+EPSILON = 1e-8
+"""ε of Eq. 3."""
+
+
+@dataclass(frozen=True)
+class RefocusingConfig:
+    """Constants of Eq. 2-4, with the paper's values.
+
+    Attributes:
+        alpha: α ≥ 0, sharpness of the gate.
+        beta: β, the normalised loudness at which half of the pose is kept.
+        tau: τ > 0 of the log-mean-exp; larger is closer to the loudest audio frame in the window.
+        q_low, q_high: percentiles that become 0 and 1, 0 ≤ q_low < q_high ≤ 100.
+    """
+
+    alpha: float = 10.0
+    beta: float = 0.5
+    tau: float = 8.0
+    q_low: float = 5.0
+    q_high: float = 95.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.alpha) and self.alpha >= 0):
+            raise ValueError(f"alpha is {self.alpha}; use 0 or more (the paper uses 10).")
+        if not math.isfinite(self.beta):
+            raise ValueError(f"beta is {self.beta}; use a finite number (the paper uses 0.5).")
+        _check_tau(self.tau)
+        if not 0 <= self.q_low < self.q_high <= 100:
+            raise ValueError(
+                f"q_low is {self.q_low} and q_high is {self.q_high}; use percentiles with 0 <= q_low < q_high <= 100."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """The gate of one clip, a float32 array [T] per quantity.
+
+    Attributes:
+        loudness: s_t of Eq. 2, an RMS amplitude.
+        normalized: s̃_t of Eq. 3, in [0, 1].
+        dropout: p_t of Eq. 4, in [0, 1].
+    """
+
+    loudness: np.ndarray
+    normalized: np.ndarray
+    dropout: np.ndarray
+
+    @property
+    def keep(self) -> np.ndarray:
+        """1 − p_t, the probability with which training keeps the pose of frame t."""
+        return 1 - self.dropout
+
+
+def refocus(
+    waveform: Tensor | np.ndarray, sample_rate: float, frames: int, fps: float, config: RefocusingConfig
+) -> Gate:
+    """The gate of a clip of `frames` pose frames at `fps` for its sound (Eq. 2-4).
+
+    Args:
+        waveform: [S], [C, S] or [1, C, S].
+        sample_rate: Hz.
+        frames: T ≥ 1.
+        fps: pose frames per second.
+        config: the constants.
+
+    Raises:
+        ValueError: if the sound, `frames` or `fps` is unusable.
+    """
+    loudness = frame_loudness(audio_rms(waveform, sample_rate), frames, fps, config.tau)
+    normalized = normalized_loudness(loudness, config.q_low, config.q_high)
+    dropout = dropout_probability(normalized, config.alpha, config.beta)
+    return Gate(*(values.astype(np.float32) for values in (loudness, normalized, dropout)))
+
+
+def audio_rms(waveform: Tensor | np.ndarray, sample_rate: float) -> np.ndarray:
+    """l_n: root-mean-square amplitude of each audio frame, float32 [1 + S₁₆ₖ // HOP]."""
+    import librosa
+
+    samples = mono_16k(waveform, sample_rate)
+    return librosa.feature.rms(y=samples, frame_length=FRAME, hop_length=HOP, center=True)[0]
+
+
+def log_mean_exp(values: np.ndarray, tau: float) -> float:
+    """LME_τ of Eq. 2, (1/τ) · log(mean(exp(τ·x))), for at least one value: between their mean and their maximum."""
+    values = np.asarray(values, dtype=np.float64)
+    peak = values.max()
+    return float(peak + np.log(np.mean(np.exp(tau * (values - peak)))) / tau)
+
+
+def frame_loudness(rms: np.ndarray, frames: int, fps: float, tau: float) -> np.ndarray:
+    """s_t of Eq. 2, float64 [T]: LME over the audio frames with t/fps ≤ n · HOP / SAMPLE_RATE < (t+1)/fps.
+
+    A window without an audio frame (fps above 100) takes the one nearest to t/fps. Past the end of the sound
+    there is silence, l = 0.
+
+    Args:
+        rms: l_n, [N].
+        frames: T ≥ 1.
+        fps: pose frames per second.
+        tau: τ > 0.
+    """
+    if frames < 1:
+        raise ValueError(f"frames is {frames}; ask for at least 1 pose frame.")
+    check_fps(fps)
+    _check_tau(tau)
+    # Windows and audio frames share boundaries (every 10 ms at 25, 50 and 100 fps), where one rounding error would
+    # move an audio frame to the neighbouring window. So boundaries are integers: the fps becomes the fraction it
+    # stands for (23.976 → 2997/125), and window t starts at audio frame ceil(t · audio_frames_per_pose_frame).
+    exact_fps = Fraction(float(fps)).limit_denominator(1_000_000) or Fraction(float(fps))
+    step = Fraction(SAMPLE_RATE, HOP) / exact_fps
+    starts = [_ceil_div(t * step.numerator, step.denominator) for t in range(frames + 1)]
+
+    loudness = np.zeros(frames)
+    for t, (start, stop) in enumerate(pairwise(starts)):
+        if start == stop:
+            # Halfway between two audio frames goes to the later: windows look forward from t/fps.
+            start = (2 * t * step.numerator + step.denominator) // (2 * step.denominator)
+            stop = start + 1
+        heard = rms[start:stop]
+        if len(heard):
+            loudness[t] = log_mean_exp(np.pad(heard, (0, stop - start - len(heard))), tau)
+    return loudness
+
+
+def normalized_loudness(loudness: np.ndarray, q_low: float, q_high: float) -> np.ndarray:
+    """s̃_t of Eq. 3, [T] in [0, 1]: loudness relative to the clip's own percentiles; all 0 if it never changes."""
+    low, high = np.percentile(loudness, (q_low, q_high))
+    # RMS arrives in float32: a spread of a few of its roundings is a constant sound, yet well above ε when loud.
+    if high - low <= 8 * np.finfo(np.float32).eps * abs(high):
+        return np.zeros(np.shape(loudness))
+    return np.clip((loudness - low) / (high - low + EPSILON), 0.0, 1.0)
+
+
+def dropout_probability(normalized: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    """p_t = σ(−α(s̃_t − β)) of Eq. 4, [T] in [0, 1]: loud frames are dropped less."""
+    # σ(x) = (1 + tanh(x/2)) / 2, which no α can overflow.
+    return (1 - np.tanh(alpha * (normalized - beta) / 2)) / 2
+
+
+def sample_pose_mask(dropout: Tensor, generator: torch.Generator) -> Tensor:
+    """m_t ~ Bernoulli(1 − p_t), for training: 1 keeps the pose of frame t, 0 drops it.
+
+    Args:
+        dropout: p, [..., T] in [0, 1].
+        generator: source of the draws; they are made on its device.
+
+    Returns:
+        0 or 1 in the shape, dtype and device of `dropout`.
+    """
+    draws = torch.rand(dropout.shape, generator=generator, device=generator.device).to(dropout.device)
+    return (draws >= dropout).to(dropout.dtype)
+
+
+def _ceil_div(numerator: int, denominator: int) -> int:
+    return -(-numerator // denominator)
+
+
+def _check_tau(tau: float) -> None:
+    if not (math.isfinite(tau) and tau > 0):
+        raise ValueError(f"tau is {tau}; use a number above 0 (the paper uses 8).")

@@ -1,0 +1,75 @@
+"""Sound as it enters the method: checked, mixed to mono, resampled to 16 kHz, padded to the clip."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SAMPLE_RATE = 16_000
+"""Hz; loudness (Eq. 2) and every audio encoder work at this rate."""
+
+
+def check_waveform(waveform: Tensor | np.ndarray, sample_rate: float) -> None:
+    """Raise ValueError unless `waveform` ([S], [C, S] or [1, C, S]) is one clip of at least two finite samples."""
+    if not (math.isfinite(sample_rate) and sample_rate > 0):
+        raise ValueError(f"audio has a sample rate of {sample_rate} Hz; give a positive one, such as 16000.")
+    if waveform.ndim not in (1, 2, 3):
+        raise ValueError(
+            f"audio has shape {list(waveform.shape)}; give samples, [channels, samples] or [1, channels, samples]."
+        )
+    if waveform.ndim == 3 and waveform.shape[0] > 1:
+        raise ValueError(f"audio holds {waveform.shape[0]} clips; pass one clip at a time.")
+    if 0 in waveform.shape:
+        raise ValueError("audio is empty; connect a clip that has sound in it.")
+    if waveform.shape[-1] < 2:
+        raise ValueError("audio has 1 sample; connect a longer clip.")
+    if not bool(torch.isfinite(_float32(waveform)).all()):
+        raise ValueError("audio holds NaN or infinite samples; load or generate the clip again.")
+
+
+def mono(waveform: Tensor | np.ndarray, sample_rate: float) -> np.ndarray:
+    """Mean of the channels as float32 [S] on the CPU, after `check_waveform`."""
+    check_waveform(waveform, sample_rate)
+    samples = _float32(waveform)
+    return samples.reshape(-1, samples.shape[-1]).mean(dim=0).numpy()
+
+
+def mono_16k(waveform: Tensor | np.ndarray, sample_rate: float) -> np.ndarray:
+    """`mono`, resampled to 16 kHz: float32 [ceil(S · 16000 / sample_rate)]."""
+    samples = mono(waveform, sample_rate)
+    if sample_rate == SAMPLE_RATE:
+        return samples
+    import librosa
+
+    return librosa.resample(samples, orig_sr=sample_rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
+
+
+def pad_to_clip(waveform: Tensor, sample_rate: float, frames: int, fps: float) -> Tensor:
+    """Silence appended until the sound lasts at least frames / fps seconds; longer sound comes back as it is.
+
+    Padding before encoding lets the encoder itself say what its features of silence are.
+
+    Args:
+        waveform: [S], [C, S] or [1, C, S]; the result has the same shape but for S.
+        sample_rate: Hz.
+        frames: video frames of the clip.
+        fps: video frames per second.
+    """
+    check_waveform(waveform, sample_rate)
+    check_fps(fps)
+    missing = math.ceil(frames * sample_rate / fps) - waveform.shape[-1]
+    return torch.nn.functional.pad(waveform, (0, max(missing, 0)))
+
+
+def check_fps(fps: float) -> None:
+    """Raise ValueError unless `fps` is finite and above 0."""
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps is {fps}; give the video's frames per second, such as 24.")
+
+
+def _float32(waveform: Tensor | np.ndarray) -> Tensor:
+    """The same samples as a float32 tensor on the CPU."""
+    if isinstance(waveform, np.ndarray):
+        return torch.from_numpy(np.array(waveform, dtype=np.float32))
+    return waveform.detach().to(device="cpu", dtype=torch.float32)
