@@ -1,0 +1,161 @@
+"""`dev.py demo`: a portrait and a voice become an MP4, through a real ComfyUI and a workflow of this pack."""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from . import workflow
+from .environment import Layout
+from .errors import WorkflowError
+from .server import ComfyServer, running_server
+
+# Inputs that hold a number of frames, on whichever of the pack's nodes has them.
+FRAME_COUNT_INPUTS = ("length", "frames")
+LATENT_STRIDE = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", type=Path, metavar="FILE", help="the portrait (default: the presenter of this pack)")
+    parser.add_argument("--audio", type=Path, metavar="FILE", help="the voice (default: a sentence of this pack's)")
+    parser.add_argument("--prompt", metavar="TEXT", help="what the picture shows (default: the workflow's)")
+    parser.add_argument("--pose", type=Path, metavar="FILE", help="a video of rendered poses that the gestures follow")
+    parser.add_argument("--seconds", type=positive(float), metavar="N", help="length (default: the workflow's)")
+    parser.add_argument("--steps", type=positive(int), metavar="N", help="denoising steps (default: the workflow's)")
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the workflow's)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", default=Path("apoavatar_demo.mp4"), help="default: %(default)s"
+    )
+
+
+def positive(kind):
+    def read(text: str):
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    read.__name__ = f"positive {kind.__name__}"  # argparse says "invalid positive int value"
+    return read
+
+
+def refuse_missing_files(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """A mistyped file name is told at once, not after minutes of set-up."""
+    for name in ("image", "audio", "pose"):
+        path = getattr(arguments, name)
+        if path is not None and not path.is_file():
+            parser.error(f"--{name}: there is no file {path}")
+    if arguments.out.is_dir():
+        parser.error(f"--out: {arguments.out} is a folder")
+
+
+def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
+    name = "tiny_pose_refocused" if arguments.pose else "tiny_image_audio"
+    graph = workflow.load(layout.root / "workflows" / f"{name}.json")
+    print("starting ComfyUI ...", flush=True)
+    with running_server(layout) as server:
+        prompt = workflow.to_prompt(graph, server.object_info())
+        apply_arguments(prompt, arguments, server, layout.root / "workflows" / "assets")
+        video = generate(server, prompt)
+    write_whole(arguments.out, video)
+    frames, rate, seconds = describe_video(arguments.out)
+    print(f"wrote {arguments.out} ({frames} frames, {rate:g} fps, {seconds:.2f} s, {time.time() - started:.1f} s wall)")
+
+
+def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfyServer, assets: Path) -> None:
+    """Puts what the command line says into the prompt; what it leaves out stays as the workflow has it."""
+    image = arguments.image or assets / "presenter.png"
+    audio = arguments.audio or assets / "speech.wav"
+    workflow.set_input(prompt, "LoadImage", "image", server.upload(image))
+    workflow.set_input(prompt, "LoadAudio", "audio", server.upload(audio))
+    if arguments.pose:
+        workflow.set_input(prompt, "LoadVideo", "file", server.upload(arguments.pose))
+    if arguments.prompt is not None:
+        workflow.set_input(prompt, "CLIPTextEncode", "text", arguments.prompt, title="Prompt")
+    if arguments.steps is not None:
+        workflow.set_input(prompt, "ApoAvatarSampler", "steps", arguments.steps)
+    if arguments.seed is not None:
+        workflow.set_input(prompt, "ApoAvatarSampler", "seed", arguments.seed)
+    if arguments.seconds is not None:
+        set_seconds(prompt, arguments.seconds)
+
+
+def set_seconds(prompt: dict, seconds: float) -> None:
+    """Sets the frame count of every node of the pack that has one."""
+    frames = frame_count(seconds, workflow.get_input(prompt, "ApoAvatarConditioning", "fps"))
+    for node in prompt.values():
+        for name in FRAME_COUNT_INPUTS:
+            if node["class_type"].startswith("ApoAvatar") and name in node["inputs"]:
+                workflow.set_input(prompt, node["class_type"], name, frames)
+
+
+def frame_count(seconds: float, fps: float) -> int:
+    """The number of frames nearest to a duration that the VAE can make: 4n + 1."""
+    return LATENT_STRIDE * max(0, round((seconds * fps - 1) / LATENT_STRIDE)) + 1
+
+
+def generate(server: ComfyServer, prompt: dict) -> bytes:
+    """Runs the prompt and returns the video it saved."""
+    client_id = uuid.uuid4().hex
+    listener = threading.Thread(target=show_progress, args=(server, client_id, prompt), daemon=True)
+    listener.start()
+    entry = server.wait(server.submit(prompt, client_id))
+    videos = [file for file in server.output_files(entry) if file["filename"].lower().endswith(".mp4")]
+    if not videos:
+        raise WorkflowError("the workflow ended without saving an MP4.")
+    return server.fetch(videos[-1])
+
+
+def show_progress(server: ComfyServer, client_id: str, prompt: dict) -> None:
+    """Prints what the server tells of a run, until it ends. Nothing depends on it: the result is asked for."""
+    import aiohttp  # a requirement of ComfyUI's
+
+    async def listen() -> None:
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(f"{server.url}/ws", params={"clientId": client_id}) as socket:
+                async for message in socket:
+                    if message.type == aiohttp.WSMsgType.TEXT:
+                        print_event(json.loads(message.data), prompt)
+
+    try:
+        asyncio.run(listen())
+    except (aiohttp.ClientError, OSError):
+        pass
+
+
+def print_event(event: dict, prompt: dict) -> None:
+    data = event.get("data", {})
+    node = prompt.get(str(data.get("node")))
+    if node is None:
+        return
+    if event["type"] == "executing":
+        print(f"  {node['_meta']['title']}", flush=True)
+    elif event["type"] == "progress":
+        print(f"  {node['_meta']['title']}: step {data['value']}/{data['max']}", flush=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that its name never stands for half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def describe_video(path: Path) -> tuple[int, float, float]:
+    """(frames, frames per second, seconds) of the picture in a video file, by decoding it."""
+    import av  # a requirement of ComfyUI's
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = sum(1 for _ in container.decode(stream))
+        seconds = float(stream.duration * stream.time_base)
+        return frames, float(stream.average_rate), seconds

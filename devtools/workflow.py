@@ -1,0 +1,184 @@
+"""Workflows as the ComfyUI page saves them, turned into the prompts that its HTTP API takes.
+
+A saved workflow keeps a node's values as a plain list; which value belongs to which input follows from the node's
+definition, as GET /object_info tells it.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import WorkflowError
+
+MUTED, BYPASSED = 2, 4
+NOTES = {"Note", "MarkdownNote"}
+WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+CONTROL_VALUES = {"fixed", "increment", "decrement", "randomize"}
+UPLOAD_OPTIONS = {"image_upload", "animated_image_upload", "video_upload", "audio_upload", "file_upload"}
+
+
+def load(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WorkflowError(f"the workflow {path} cannot be read: {error}") from None
+
+
+def to_prompt(workflow: dict, object_info: dict) -> dict:
+    """The API prompt of a saved workflow.
+
+    Notes and muted nodes are left out; a link into a bypassed node goes on to what that node would pass through.
+    """
+    nodes = {node["id"]: node for node in workflow["nodes"] if node["type"] not in NOTES}
+    links = dict(origins(workflow))
+    prompt = {}
+    for node in nodes.values():
+        if node.get("mode", 0) in (MUTED, BYPASSED):
+            continue
+        if node["type"] not in object_info:
+            raise WorkflowError(f"this ComfyUI has no node {node['type']} (node {node['id']} of the workflow).")
+        inputs = widget_inputs(node, object_info[node["type"]])
+        for socket in node.get("inputs", []):
+            origin = resolve(links.get(socket.get("link")), nodes, links)
+            if origin is not None:
+                inputs[socket["name"]] = [str(origin[0]), origin[1]]
+        prompt[str(node["id"])] = {
+            "class_type": node["type"],
+            "inputs": inputs,
+            "_meta": {"title": node.get("title") or node["type"]},
+        }
+    return prompt
+
+
+def origins(workflow: dict) -> Iterator[tuple[int, tuple[int, int]]]:
+    """(link id, (node, output)) of every link, in either of the two ways the page saves them."""
+    for link in workflow["links"]:
+        if isinstance(link, dict):
+            yield link["id"], (link["origin_id"], link["origin_slot"])
+        else:
+            yield link[0], (link[1], link[2])
+
+
+def resolve(origin: tuple[int, int] | None, nodes: dict, links: dict) -> tuple[int, int] | None:
+    """Where a link really comes from, past bypassed nodes; None if from nowhere."""
+    while origin is not None:
+        node_id, slot = origin
+        node = nodes.get(node_id)
+        if node is None or node.get("mode", 0) == MUTED:
+            return None
+        if node.get("mode", 0) != BYPASSED:
+            return origin
+        origin = links.get(passed_through(node, slot))
+    return None
+
+
+def passed_through(node: dict, slot: int) -> int | None:
+    """The link into a bypassed node that its output `slot` passes on: the input opposite, or the first of that type."""
+    wanted = node["outputs"][slot]["type"]
+    inputs = node.get("inputs", [])
+    for candidate in inputs[slot : slot + 1] + inputs:
+        if candidate["type"] == wanted and candidate.get("link") is not None:
+            return candidate["link"]
+    return None
+
+
+def widget_inputs(node: dict, definition: dict) -> dict:
+    """The values of a node's widgets by input name; inputs the workflow does not know of get their defaults."""
+    saved = node.get("widgets_values") or []
+    if isinstance(saved, dict):
+        return {name: saved[name] for name, _ in declared_inputs(definition["input"]) if name in saved}
+    values = list(saved)
+    inputs, has_upload = read_widgets(definition["input"], values, "")
+    # After an upload input the page also saves its buttons and players, which are no inputs.
+    if values and not has_upload:
+        raise WorkflowError(
+            f"the workflow does not fit this ComfyUI: {node['type']} (node {node['id']}) has {len(values)} "
+            "values more than inputs."
+        )
+    return inputs
+
+
+def read_widgets(declared: dict, values: list, prefix: str) -> tuple[dict, bool]:
+    """Takes the values of the declared widgets off the front of `values`; says whether one of them takes uploads."""
+    inputs, has_upload = {}, False
+    for name, specification in declared_inputs(declared):
+        kind, options = specification[0], (specification[1:] or [{}])[0]
+        if not is_widget(kind, options):
+            continue
+        if not values:
+            if "default" in options:
+                inputs[prefix + name] = options["default"]
+            continue
+        value = inputs[prefix + name] = values.pop(0)
+        if kind == DYNAMIC_COMBO:
+            chosen = next((option for option in options["options"] if option["key"] == value), None)
+            if chosen is not None:
+                more, uploads = read_widgets(chosen["inputs"], values, f"{prefix}{name}.")
+                inputs.update(more)
+                has_upload |= uploads
+        if has_control(name, kind, options) and values and values[0] in CONTROL_VALUES:
+            values.pop(0)
+        if any(options.get(option) for option in UPLOAD_OPTIONS):
+            has_upload = True
+            if values and values[0] == "image":
+                values.pop(0)
+    return inputs, has_upload
+
+
+def declared_inputs(declared: dict) -> Iterator[tuple[str, list]]:
+    for group in ("required", "optional"):
+        yield from declared.get(group, {}).items()
+
+
+def is_widget(kind, options: dict) -> bool:
+    if options.get("forceInput") or options.get("rawLink"):
+        return False
+    return isinstance(kind, list) or kind == DYNAMIC_COMBO or kind in WIDGET_TYPES
+
+
+def has_control(name: str, kind, options: dict) -> bool:
+    """Whether the page puts a "control after generate" widget after this one."""
+    return bool(options.get("control_after_generate")) or (kind == "INT" and name in ("seed", "noise_seed"))
+
+
+def nodes_of(prompt: dict, class_type: str, title: str | None = None) -> list[dict]:
+    """The prompt's nodes of a class, and of a title if one is given."""
+    return [
+        node
+        for node in prompt.values()
+        if node["class_type"] == class_type and (title is None or node["_meta"]["title"] == title)
+    ]
+
+
+def set_input(prompt: dict, class_type: str, name: str, value, title: str | None = None) -> None:
+    """Sets an input on every node of a class (and title); a value that comes through a link is set where it is kept."""
+    nodes = nodes_of(prompt, class_type, title)
+    if not nodes:
+        raise WorkflowError(f"the workflow has no {class_type} node" + (f' titled "{title}".' if title else "."))
+    for node in nodes:
+        owner, key = value_owner(prompt, node, name)
+        owner[key] = value
+
+
+def get_input(prompt: dict, class_type: str, name: str):
+    """The value of an input of the first node of a class."""
+    nodes = nodes_of(prompt, class_type)
+    if not nodes:
+        raise WorkflowError(f"the workflow has no {class_type} node.")
+    owner, key = value_owner(prompt, nodes[0], name)
+    return owner[key]
+
+
+def value_owner(prompt: dict, node: dict, name: str) -> tuple[dict, str]:
+    """The inputs that hold a value and its key in them: the node's own, or those of the primitive node linked to it."""
+    if name not in node["inputs"]:
+        raise WorkflowError(f"{node['class_type']} has no input {name} in this workflow.")
+    value = node["inputs"][name]
+    if not isinstance(value, list):
+        return node["inputs"], name
+    source = prompt[value[0]]
+    if "value" not in source["inputs"]:
+        raise WorkflowError(f"{node['class_type']}'s {name} is computed by {source['class_type']}; it cannot be set.")
+    return value_owner(prompt, source, "value")

@@ -1,0 +1,49 @@
+"""The server that `dev.py` and the tests start: it writes nowhere but in its own folders, and it is always stopped."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_comfyui_folder_is_only_read(comfy_server, comfyui_folder):
+    started = psutil.Process(comfy_server.process.pid).create_time()
+    written = [
+        path
+        for path in comfyui_folder.rglob("*")
+        if "__pycache__" not in path.parts and path.stat().st_mtime > started
+    ]
+    # Only the compiled modules of a folder that is this checkout's own: their being made touches the folders.
+    assert [path for path in written if not (path / "__pycache__").is_dir()] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signal that asks a process to end")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_demo_leaves_no_server_and_no_files(tmp_path, comfyui_folder, number):
+    # The variable stands for a set-up that is done: this is the environment's own interpreter.
+    variables = {**os.environ, "APOAVATAR_DEV_STARTED": str(time.time()), "TMPDIR": str(tmp_path)}
+    demo = subprocess.Popen([sys.executable, ROOT / "dev.py", "demo"], env=variables, cwd=tmp_path)
+    try:
+        server = wait_for_server(demo)
+        demo.send_signal(number)
+        assert demo.wait(30) == 128 + number
+    finally:
+        demo.kill()
+    assert not server.is_running()
+    assert list(tmp_path.iterdir()) == []
+
+
+def wait_for_server(demo: subprocess.Popen) -> psutil.Process:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and demo.poll() is None:
+        for child in psutil.Process(demo.pid).children():
+            if any(part.endswith("main.py") for part in child.cmdline()):
+                return child
+        time.sleep(0.1)
+    raise AssertionError(f"dev.py demo started no server (exit status {demo.poll()})")
