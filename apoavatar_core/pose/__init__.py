@@ -1,0 +1,22 @@
+"""Pose: keypoints, their drawing, and the network that finds them in pictures."""
+
+from .checkpoint import load_keypoint_network, save_keypoint_network
+from .estimator import KeypointNetwork, KeypointNetworkConfig, PoseModel, estimate
+from .keypoints import PersonKeypoints, from_frame, to_frame
+from .measurements import hand_speed, mouth_opening
+from .render import render_pose
+
+__all__ = [
+    "KeypointNetwork",
+    "KeypointNetworkConfig",
+    "PersonKeypoints",
+    "PoseModel",
+    "estimate",
+    "from_frame",
+    "hand_speed",
+    "load_keypoint_network",
+    "mouth_opening",
+    "render_pose",
+    "save_keypoint_network",
+    "to_frame",
+]

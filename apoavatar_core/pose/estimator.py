@@ -1,0 +1,217 @@
+"""Keypoints from pictures: the small network of the tiny preset and the loop that runs any pose network on a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .heatmaps import decode_heatmaps
+from .keypoints import GROUPS, PersonKeypoints
+
+
+@dataclass(frozen=True)
+class KeypointNetworkConfig:
+    """Size of a `KeypointNetwork`.
+
+    Attributes:
+        input_size: side of the square input in pixels, a multiple of 16. Heatmaps have a quarter of it.
+        channels: feature channels at 1/2, 1/4, 1/8 and 1/16 of the input, each a multiple of 8.
+        keypoints: the keypoint groups it predicts, out of body, left_hand, right_hand and face.
+
+    Raises:
+        ValueError: when a value is outside those ranges.
+    """
+
+    input_size: int = 128
+    channels: tuple[int, int, int, int] = (16, 48, 80, 112)
+    keypoints: tuple[str, ...] = tuple(GROUPS)
+
+    def __post_init__(self) -> None:
+        if self.input_size <= 0 or self.input_size % 16:
+            raise ValueError(f"A keypoint network's input_size must be a multiple of 16, not {self.input_size}.")
+        if len(self.channels) != 4 or any(c <= 0 or c % 8 for c in self.channels):
+            raise ValueError(f"A keypoint network needs four channel counts, multiples of 8, not {self.channels}.")
+        if not self.keypoints or not set(self.keypoints) <= set(GROUPS):
+            raise ValueError(f"A keypoint network's keypoints must be out of {', '.join(GROUPS)}.")
+
+    @property
+    def keypoint_count(self) -> int:
+        """Heatmaps the network draws."""
+        return sum(GROUPS[group] for group in self.keypoints)
+
+
+class PoseModel(Protocol):
+    """What `estimate` needs from a pose network; a wrapper around Sapiens or an ONNX model can offer the same."""
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square input in pixels."""
+        ...
+
+    @property
+    def keypoints(self) -> tuple[str, ...]:
+        """The keypoint groups it predicts, in the order of its heatmaps."""
+        ...
+
+    def heatmaps(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, S, S] with values 0 to 1 -> heatmaps [B, K, h, w] with values 0 to 1."""
+        ...
+
+
+class KeypointNetwork(nn.Module):
+    """A U-Net that draws one heatmap per keypoint at a quarter of the input's resolution.
+
+    The tiny preset's weights know only the synthetic speaker; real people need a model such as SDPose.
+    GroupNorm instead of BatchNorm, so that a single picture gives at inference what it gave in a training batch.
+    """
+
+    def __init__(self, config: KeypointNetworkConfig = KeypointNetworkConfig()) -> None:
+        super().__init__()
+        self.config = config
+        half, quarter, eighth, sixteenth = config.channels
+        self.to_half = _convolution(3, half, stride=2)
+        self.to_quarter = nn.Sequential(_convolution(half, quarter, stride=2), _Residual(quarter))
+        self.to_eighth = nn.Sequential(_convolution(quarter, eighth, stride=2), _Residual(eighth))
+        self.to_sixteenth = nn.Sequential(_convolution(eighth, sixteenth, stride=2), _Residual(sixteenth))
+        self.up_eighth = nn.Sequential(nn.Conv2d(sixteenth, eighth, 1), nn.Upsample(scale_factor=2))
+        self.mix_eighth = _Residual(eighth)
+        self.up_quarter = nn.Sequential(nn.Conv2d(eighth, quarter, 1), nn.Upsample(scale_factor=2))
+        self.mix_quarter = nn.Sequential(_Residual(quarter), _convolution(quarter, sixteenth))
+        self.head = nn.Conv2d(sixteenth, config.keypoint_count, 1)
+        # Heatmaps are almost everywhere empty; starting there saves the first hundred steps.
+        nn.init.constant_(self.head.bias, -4.0)
+
+    @property
+    def input_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.config.input_size
+
+    @property
+    def keypoints(self) -> tuple[str, ...]:
+        """The keypoint groups it predicts, in the order of its heatmaps."""
+        return self.config.keypoints
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, S, S] with values 0 to 1 -> heatmap logits [B, K, S / 4, S / 4]."""
+        half = self.to_half(pictures * 2 - 1)
+        quarter = self.to_quarter(half)
+        eighth = self.to_eighth(quarter)
+        eighth = self.mix_eighth(eighth + self.up_eighth(self.to_sixteenth(eighth)))
+        return self.head(self.mix_quarter(quarter + self.up_quarter(eighth)))
+
+    def heatmaps(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, S, S] with values 0 to 1 -> heatmaps [B, K, S / 4, S / 4] with values 0 to 1."""
+        return torch.sigmoid(self(pictures))
+
+
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions around a skip connection, [B, c, h, w] -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(_convolution(channels, channels), _convolution(channels, channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.convolutions(features)
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """3 x 3 convolution, GroupNorm in groups of 8 channels, SiLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.GroupNorm(outputs // 8, outputs),
+        nn.SiLU(inplace=True),
+    )
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a picture of any aspect ratio lies inside a network's square input, in fractions of that square."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def to_picture(self, points: Tensor) -> Tensor:
+        """Points [..., 3] in fractions of the square -> fractions of the picture; confidence unchanged."""
+        x, y, confidence = points.unbind(-1)
+        return torch.stack([(x - self.left) / self.width, (y - self.top) / self.height, confidence], dim=-1)
+
+
+def letterbox(pictures: Tensor, size: int) -> tuple[Tensor, Letterbox]:
+    """Fit pictures into a black square without distorting them.
+
+    Args:
+        pictures: [B, 3, H, W], values 0 to 1.
+        size: side of the square in pixels.
+
+    Returns:
+        The square [B, 3, size, size] and where the pictures lie in it.
+    """
+    height, width = pictures.shape[-2:]
+    scale = size / max(height, width)
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    if (new_height, new_width) != (height, width):
+        pictures = F.interpolate(pictures, (new_height, new_width), mode="bilinear", antialias=True)
+    left, top = (size - new_width) // 2, (size - new_height) // 2
+    square = F.pad(pictures, (left, size - new_width - left, top, size - new_height - top))
+    return square, Letterbox(left / size, top / size, new_width / size, new_height / size)
+
+
+def estimate(
+    network: PoseModel,
+    frames: np.ndarray | Tensor,
+    *,
+    batch_size: int = 16,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[PersonKeypoints]:
+    """Find the person's keypoints in every frame.
+
+    Args:
+        network: the pose network, on `device`.
+        frames: [T, H, W, 3], uint8 from 0 to 255 or floating point from 0 to 1; any size and aspect ratio.
+        batch_size: frames per forward pass; memory grows with it, not with T.
+        device: where the network is.
+        progress: called with (frames done, T) after every batch; may raise to stop.
+
+    Returns:
+        T persons. Groups that the network does not predict have confidence 0.
+
+    Raises:
+        ValueError: when `frames` has another shape.
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape[1:3]:
+        raise ValueError(f"Extracting a pose needs RGB frames [T, H, W, 3], not {list(frames.shape)}.")
+    people: list[PersonKeypoints] = []
+    with torch.inference_mode():
+        for pictures in _batches(frames, batch_size, device):
+            square, placement = letterbox(pictures, network.input_size)
+            points = placement.to_picture(decode_heatmaps(network.heatmaps(square))).cpu().numpy()
+            people += [_assemble(found, network.keypoints) for found in points]
+            if progress is not None:
+                progress(len(people), len(frames))
+    return people
+
+
+def _batches(frames: np.ndarray | Tensor, batch_size: int, device: torch.device | str) -> Iterator[Tensor]:
+    """Batches of frames as float32 [B, 3, H, W] with values 0 to 1, converted one batch at a time."""
+    for start in range(0, len(frames), batch_size):
+        batch = torch.as_tensor(frames[start : start + batch_size])
+        scale = 1.0 if batch.is_floating_point() else 1 / 255
+        yield batch.to(device=device, dtype=torch.float32).mul(scale).clamp(0, 1).permute(0, 3, 1, 2)
+
+
+def _assemble(found: np.ndarray, groups: tuple[str, ...]) -> PersonKeypoints:
+    """Keypoints [K, 3] of the predicted groups -> a whole person."""
+    parts = dict(zip(groups, np.split(found, np.cumsum([GROUPS[group] for group in groups])[:-1])))
+    return PersonKeypoints.from_points(
+        np.concatenate([parts.get(group, np.zeros((count, 3), np.float32)) for group, count in GROUPS.items()])
+    )

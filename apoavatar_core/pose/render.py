@@ -1,0 +1,114 @@
+"""Keypoints as the coloured stick figure of OpenPose, the picture that pose-conditioned video models are trained on."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .keypoints import VISIBLE, PersonKeypoints
+
+LIMBS = (
+    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
+    (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
+)  # fmt: skip
+"""Body points joined by a limb, in the order of their colours."""
+
+FINGER_BONES = tuple(
+    (4 * finger + joint if joint else 0, 4 * finger + joint + 1) for finger in range(5) for joint in range(4)
+)
+"""Hand points joined by a line: from the wrist along each finger."""
+
+COLOURS = (
+    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
+    (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255),
+    (255, 0, 170), (255, 0, 85),
+)  # fmt: skip
+"""RGB of body point i; limb i has the same hue, darker."""
+
+BLUE, WHITE = (0, 0, 255), (255, 255, 255)
+
+_LIMB_BRIGHTNESS = 0.6  # DWPose's, so that joints stand out from limbs
+_LANDMARKS = 68  # pupils are body points already
+_SHIFT = 4  # OpenCV takes fixed-point coordinates with this many fractional bits
+
+
+def render_pose(people: Sequence[PersonKeypoints], width: int, height: int) -> np.ndarray:
+    """Draw one stick figure per frame.
+
+    The figure is drawn larger and scaled down, so that lines thinner than a pixel and movements smaller than one
+    survive. Line widths grow with the smaller side and are those of DWPose at 512 pixels.
+
+    Args:
+        people: T frames; points with a confidence below 0.3 are left out.
+        width: pixels, at least 1.
+        height: pixels, at least 1.
+
+    Returns:
+        Uint8 RGB [T, height, width, 3] on black.
+
+    Raises:
+        ValueError: when width or height is not positive.
+    """
+    if width < 1 or height < 1:
+        raise ValueError(f"A pose cannot be drawn at {width} x {height} pixels: use a width and height of at least 1.")
+    import cv2
+
+    zoom = 4 if min(width, height) <= 256 else 2
+    frames = np.empty((len(people), height, width, 3), dtype=np.uint8)
+    for frame, person in zip(frames, people):
+        canvas = np.zeros((height * zoom, width * zoom, 3), dtype=np.uint8)
+        _draw_person(canvas, person, stick=zoom * max(1.5, min(width, height) / 128 * 2))
+        frame[:] = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+    return frames
+
+
+def _draw_person(canvas: np.ndarray, person: PersonKeypoints, stick: float) -> None:
+    """Draw onto canvas [H, W, 3] in place; `stick` is the limbs' width in its pixels."""
+    import cv2
+
+    scale = np.array([canvas.shape[1], canvas.shape[0]])
+
+    def visible(points: np.ndarray) -> dict[int, np.ndarray]:
+        """Positions in pixels by index, only of what is seen. OpenCV's pixel centres are at whole numbers."""
+        return {i: point[:2] * scale - 0.5 for i, point in enumerate(points) if point[2] >= VISIBLE}
+
+    def fixed(position: np.ndarray) -> tuple[int, int]:
+        return tuple(int(round(value * (1 << _SHIFT))) for value in position)
+
+    def dot(position: np.ndarray, radius: float, colour: tuple[int, int, int]) -> None:
+        cv2.circle(canvas, fixed(position), round(radius * (1 << _SHIFT)), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+
+    body = visible(person.body)
+    for (start, end), colour in zip(LIMBS, COLOURS):
+        if start in body and end in body:
+            middle, along = (body[start] + body[end]) / 2, body[end] - body[start]
+            corners = _ellipse(middle, np.hypot(*along) / 2, stick / 2, math.atan2(along[1], along[0]))
+            darker = tuple(_LIMB_BRIGHTNESS * value for value in colour)
+            fixed_corners = np.round(corners * (1 << _SHIFT)).astype(np.int32)
+            cv2.fillConvexPoly(canvas, fixed_corners, darker, cv2.LINE_AA, _SHIFT)
+    for i, position in body.items():
+        dot(position, stick / 2, COLOURS[i])
+
+    for hand in (visible(person.left_hand), visible(person.right_hand)):
+        for bone, (start, end) in enumerate(FINGER_BONES):
+            if start in hand and end in hand:
+                hue = colorsys.hsv_to_rgb(bone / len(FINGER_BONES), 1.0, 1.0)
+                colour = tuple(255 * value for value in hue)
+                thickness = max(1, round(stick / 3))
+                cv2.line(canvas, fixed(hand[start]), fixed(hand[end]), colour, thickness, cv2.LINE_AA, _SHIFT)
+        for position in hand.values():
+            dot(position, stick / 3, BLUE)
+
+    for position in visible(person.face[:_LANDMARKS]).values():
+        dot(position, stick / 3, WHITE)
+
+
+def _ellipse(centre: np.ndarray, long: float, short: float, angle: float) -> np.ndarray:
+    """Corners [36, 2] of an ellipse with the given half axes, the long one at `angle` radians."""
+    turn = np.linspace(0, 2 * np.pi, 36, endpoint=False)
+    x, y = long * np.cos(turn), short * np.sin(turn)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return centre + np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
