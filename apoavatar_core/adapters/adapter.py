@@ -1,0 +1,56 @@
+"""The whole ApoAvatar adapter: what a backbone needs to listen and to follow a pose (§3.2-3.3, Figure 2)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .attention import Attention
+from .audio_dit import AudioDiTAdapter
+from .audio_injection import AudioInjection
+from .audio_projection import AudioProjection
+from .config import AdapterConfig
+from .pose_adapter import PoseAdapter
+
+
+class ApoAvatarAdapter(nn.Module):
+    """Pose prior, audio projection, Audio DiT adapter, and one audio injection per backbone block.
+
+    `operations` supplies the layers: `torch.nn` to train, `comfy.ops.manual_cast` to run inside ComfyUI.
+    """
+
+    def __init__(self, config: AdapterConfig, operations=nn, device=None, dtype=None):
+        super().__init__()
+        settings = {"operations": operations, "device": device, "dtype": dtype}
+        self.config = config
+        self.audio_projection = AudioProjection(
+            config.audio_feature_dim, config.audio_dim, config.tokens_per_frame, **settings
+        )
+        self.audio_dit = AudioDiTAdapter(config.audio_dim, config.backbone_dim, config.heads, **settings)
+        self.injections = nn.ModuleList(
+            AudioInjection(config.backbone_dim, config.audio_dim, config.heads, **settings)
+            for _ in range(config.backbone_layers)
+        )
+        self.pose_adapter = PoseAdapter(
+            config.pose_channels, config.backbone_dim, config.vae_stride, config.patch, **settings
+        )
+
+    def refined_audio(self, audio: Tensor, video: Tensor, timestep: Tensor, attention: Attention) -> Tensor:
+        """Encoder features [B, 8, T_lat, D] and video tokens X [B, T_lat, N_v, d] → Ã [B, T_lat, n_a, d_a]."""
+        return self.audio_dit(self.audio_projection(audio), video, timestep, attention)
+
+    def initialize(self) -> None:
+        """Random weights that leave the backbone as it is: the last layer of every branch is zero."""
+        for parameter_name, parameter in self.named_parameters():
+            if parameter.ndim >= 2 and not parameter_name.endswith("position"):
+                nn.init.xavier_uniform_(parameter)
+            elif parameter_name.endswith("norm.weight"):
+                nn.init.ones_(parameter)
+            elif parameter_name.endswith("position"):
+                nn.init.normal_(parameter, std=0.02)
+            else:
+                nn.init.zeros_(parameter)
+        nn.init.zeros_(self.audio_dit.o.weight)
+        nn.init.zeros_(self.audio_dit.time_out.weight)
+        nn.init.zeros_(self.pose_adapter.tokens.weight)
+        for injection in self.injections:
+            nn.init.zeros_(injection.o.weight)

@@ -1,0 +1,33 @@
+"""Everything that is needed to rebuild an adapter; stored as JSON in its file's metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Dimensions and hyper-parameters of one ApoAvatar adapter.
+
+    backbone_dim, backbone_layers, backbone_in_channels: the DiT it was trained on (d, ℓ, C_in).
+    heads: attention heads of Eq. 6 and Eq. 7.
+    audio_encoder, audio_feature_dim: name and feature width of the encoder whose output it takes.
+    audio_dim, tokens_per_frame: d_a and the number of audio tokens that one *video* frame contributes.
+    pose_channels: width of the per-frame pose embedding before it is merged into tokens.
+    vae_stride: pixels per latent in height and width; patch: latents per token in height and width.
+    fps, window: frame rate and number of video frames of the training clips.
+    """
+
+    backbone_dim: int
+    backbone_layers: int
+    backbone_in_channels: int
+    heads: int
+    audio_encoder: str
+    audio_feature_dim: int
+    audio_dim: int
+    tokens_per_frame: int
+    pose_channels: int
+    fps: float
+    window: int
+    vae_stride: int = 8
+    patch: int = 2

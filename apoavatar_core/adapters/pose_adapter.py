@@ -1,0 +1,53 @@
+"""The pose adapter: rendered pose frames become a prior that is added to the video tokens (§3.2, Figure 2)."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from .audio_projection import VIDEO_FRAMES_PER_LATENT
+
+
+def group_by_latent_frame(frames: Tensor) -> Tensor:
+    """[B, T, ...] with T = 4n+1 → [B, n+1, 4, ...]: the first frame four times, then four frames each.
+
+    Raises:
+        ValueError: T is not 4n+1.
+    """
+    if frames.shape[1] % VIDEO_FRAMES_PER_LATENT != 1:
+        raise ValueError(f"{frames.shape[1]} pose frames do not fill latent frames: give 4n+1 frames")
+    first = frames[:, :1].expand(-1, VIDEO_FRAMES_PER_LATENT - 1, *frames.shape[2:])
+    return torch.cat([first, frames], dim=1).unflatten(1, (-1, VIDEO_FRAMES_PER_LATENT))
+
+
+class PoseAdapter(nn.Module):
+    """Embed pose frames singly, weigh each by its gate, merge the four frames of a latent frame into tokens.
+
+    After the gate there are no biases, so a gate of zero (the null pose) adds exactly nothing.
+    """
+
+    def __init__(self, channels: int, video_dim: int, vae_stride: int, patch: int, operations, device=None, dtype=None):
+        super().__init__()
+        settings = {"device": device, "dtype": dtype}
+        strides = vae_stride.bit_length() - 1
+        widths = [3] + [channels * 2**i // 2 ** (strides - 1) for i in range(strides)]
+        self.embed = nn.ModuleList(
+            operations.Conv2d(i, o, 3, stride=2, padding=1, **settings) for i, o in zip(widths[:-1], widths[1:])
+        )
+        merged = VIDEO_FRAMES_PER_LATENT * channels
+        self.merge = operations.Conv2d(merged, merged, 3, padding=1, bias=False, **settings)
+        self.tokens = operations.Conv2d(merged, video_dim, patch, stride=patch, bias=False, **settings)
+
+    def forward(self, frames: Tensor, gate: Tensor) -> Tensor:
+        """frames: [B, 12, T_lat, H, W] in 0 … 1, four RGB frames a latent frame; gate: [B, 4, T_lat], the training
+        mask m or the keep weight 1−p of each frame → the prior [B, T_lat, N_v, d].
+        """
+        batch = frames.shape[0]
+        x = rearrange(frames, "b (f c) t h w -> (b t f) c h w", c=3)
+        for convolution in self.embed:
+            x = nn.functional.silu(convolution(x))
+        x = x * rearrange(gate, "b f t -> (b t f) 1 1 1").to(x)
+        x = rearrange(x, "(n f) c h w -> n (f c) h w", f=VIDEO_FRAMES_PER_LATENT)
+        tokens = self.tokens(nn.functional.silu(self.merge(x)))
+        return rearrange(tokens, "(b t) d h w -> b t (h w) d", b=batch)

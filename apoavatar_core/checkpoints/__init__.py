@@ -1,0 +1,1 @@
+"""Model files: the adapter format and the presets that ship with the pack."""

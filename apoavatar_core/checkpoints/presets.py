@@ -1,0 +1,13 @@
+"""The models that ship with the pack, one folder per kind of model as ComfyUI sorts them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PRESETS = Path(__file__).resolve().parents[1] / "presets"
+
+TINY_DIT = PRESETS / "diffusion_models" / "apoavatar_tiny_dit.safetensors"
+TINY_VAE = PRESETS / "vae" / "apoavatar_tiny_vae.safetensors"
+TINY_T5 = PRESETS / "text_encoders" / "apoavatar_tiny_t5.safetensors"
+TINY_ADAPTER = PRESETS / "apoavatar_adapters" / "apoavatar_tiny_adapter.safetensors"
+TINY_POSE = PRESETS / "apoavatar_pose" / "apoavatar_tiny_pose.safetensors"

@@ -1,0 +1,47 @@
+"""Reading safetensors that came from somebody else: data only, and one sentence when it is not what it should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, without its tensors."""
+    return _open(path, lambda file: file.metadata() or {})
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, on the CPU."""
+    return _open(path, lambda file: {key: file.get_tensor(key) for key in file.keys()})
+
+
+def _open(path: Path, read):
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path.name} is not there: check the name, or refresh the list of models.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path.name} is empty (0 bytes): download it again.")
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            return read(file)
+    except SafetensorError as error:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise ValueError(
+                f"{path.name} is a pickle, which can run code when it is opened: use a .safetensors file instead."
+            ) from error
+        raise ValueError(f"{path.name} is not a whole safetensors file ({error}): download it again.") from error
+
+
+def json_field(metadata: dict[str, str], key: str, path: Path) -> dict:
+    """The JSON object that a file keeps under `key` of its metadata."""
+    try:
+        value = json.loads(metadata[key])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path.name} has no readable '{key}' in its metadata: download it again.") from error
+    return value
