@@ -1,0 +1,16 @@
+"""The nodes, one file per stage of the graph."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .audio import LoudnessRefocusing
+from .conditioning import Conditioning
+from .loaders import ApplyAdapter, LoadModels
+from .pose import ExtractPose, RenderPose
+from .sampling import Guider, Sampler
+
+
+class ApoAvatarExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [LoadModels, ApplyAdapter, LoudnessRefocusing, ExtractPose, RenderPose, Conditioning, Guider, Sampler]

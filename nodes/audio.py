@@ -1,0 +1,62 @@
+"""Audio: how loudness refocuses the pose prior (§3.2)."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..apoavatar_core.refocusing import RefocusingConfig, refocus
+from ..apoavatar_core.refocusing_plot import plot_gate
+
+Gate = io.Custom("APOAVATAR_GATE")
+
+
+class LoudnessRefocusing(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        defaults = RefocusingConfig()
+        return io.Schema(
+            node_id="ApoAvatarLoudnessRefocusing",
+            display_name="Audio Loudness Refocusing",
+            category="ApoAvatar",
+            description="Weigh each pose frame by how loud the voice is: accents keep the gesture, quiet parts let it rest.",
+            inputs=[
+                io.Audio.Input("audio"),
+                io.Float.Input("fps", default=24.0, min=1.0, max=120.0, step=0.01, tooltip="Frame rate of the video."),
+                io.Int.Input("frames", default=49, min=1, max=16384, step=4, tooltip="Length of the clip in video frames."),
+                io.Float.Input(
+                    "alpha", default=defaults.alpha, min=0.0, max=100.0, step=0.1, advanced=True,
+                    tooltip="α: how sharply the gate opens.",
+                ),
+                io.Float.Input(
+                    "beta", default=defaults.beta, min=0.0, max=1.0, step=0.01, advanced=True,
+                    tooltip="β: the relative loudness at which the gate is half open.",
+                ),
+                io.Float.Input(
+                    "tau", default=defaults.tau, min=0.01, max=100.0, step=0.1, advanced=True,
+                    tooltip="τ: how much the loudest moment of a frame counts over the rest of it.",
+                ),
+                io.Float.Input(
+                    "q_low", default=defaults.q_low, min=0.0, max=100.0, step=1.0, advanced=True,
+                    tooltip="Percentile of the clip's loudness that counts as silent.",
+                ),
+                io.Float.Input(
+                    "q_high", default=defaults.q_high, min=0.0, max=100.0, step=1.0, advanced=True,
+                    tooltip="Percentile of the clip's loudness that counts as loud.",
+                ),
+            ],
+            outputs=[
+                Gate.Output(display_name="gate", tooltip="For the gate input of ApoAvatar Conditioning."),
+                io.Image.Output(display_name="plot", tooltip="The waveform with the keep weight over it."),
+                io.Float.Output(display_name="keep_weights", is_output_list=True, tooltip="1 − p for every frame."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, audio, fps, frames, alpha, beta, tau, q_low, q_high) -> io.NodeOutput:
+        if audio is None:
+            raise ValueError("audio is missing: connect a node that gives sound (the video may have no sound track).")
+        waveform, sample_rate = audio["waveform"], audio["sample_rate"]
+        gate = refocus(waveform, sample_rate, frames, fps, RefocusingConfig(alpha, beta, tau, q_low, q_high))
+        plot = torch.from_numpy(plot_gate(waveform, sample_rate, gate, fps)).float()[None] / 255
+        return io.NodeOutput(gate, plot, gate.keep.tolist())

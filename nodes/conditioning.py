@@ -1,0 +1,159 @@
+"""Conditioning: text, reference, voice and pose become what the sampler works on."""
+
+from __future__ import annotations
+
+import logging
+
+import comfy.model_management
+import comfy.utils
+import node_helpers
+import torch
+from comfy_api.latest import io, ui
+from einops import rearrange
+
+from ..apoavatar_core.adapters.pose_adapter import group_by_latent_frame
+from ..apoavatar_core.audio_features import features_at_video_rate, latent_frame_windows
+from ..apoavatar_core.clip_length import latent_frames, round_to_clip_length
+from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
+from . import binding
+from .audio import Gate
+from .pose import PoseKeypoint, render_keypoints
+
+POSE_FREE, HARD, REFOCUSED = "pose_free", "hard", "refocused"
+
+
+def check_size(width: int, height: int, vae) -> int:
+    """The VAE's pixels per latent; a size that does not fill whole tokens is refused."""
+    stride = vae.spacial_compression_encode()
+    for name, value in (("width", width), ("height", height)):
+        if value % (2 * stride):
+            lower = max(value // (2 * stride), 1) * 2 * stride
+            raise ValueError(f"{name} {value} is not a multiple of {2 * stride}: use {lower} or {lower + 2 * stride}.")
+    return stride
+
+
+def reference_condition(image: torch.Tensor, vae, width: int, height: int, length: int) -> dict:
+    """The first frame given, the rest open, as the native Wan image-to-video node encodes it."""
+    image = comfy.utils.common_upscale(image[:1, ..., :3].movedim(-1, 1), width, height, "bilinear", "center")
+    frames = torch.full((length, height, width, 3), 0.5, dtype=image.dtype, device=image.device)
+    frames[:1] = image.movedim(1, -1)
+    latent = vae.encode(frames)
+    mask = torch.ones((1, 1, *latent.shape[2:]), dtype=image.dtype, device=image.device)
+    mask[:, :, :1] = 0.0
+    return {"concat_latent_image": latent, "concat_mask": mask}
+
+
+def pose_condition(pose, gate_weights: torch.Tensor, width: int, height: int) -> tuple[dict, list[str]]:
+    """Rendered pose frames and their gate [T], grouped by latent frame; and what was done to make them fit."""
+    length, said = gate_weights.shape[0], []
+    frames = render_keypoints(pose, width, height) if isinstance(pose, list) else pose[..., :3]
+    if frames.shape[0] == 0:
+        raise ValueError("pose has no frames: connect a pose video with at least one frame.")
+    if frames.shape[1:3] != (height, width):
+        frames = comfy.utils.common_upscale(frames.movedim(-1, 1), width, height, "bilinear", "center").movedim(1, -1)
+    if frames.shape[0] < length:
+        said.append(f"The pose has {frames.shape[0]} frames for a clip of {length}: its last frame is held.")
+        frames = torch.cat([frames, frames[-1:].expand(length - frames.shape[0], -1, -1, -1)])
+    elif frames.shape[0] > length:
+        said.append(f"The pose has {frames.shape[0]} frames for a clip of {length}: the rest is left out.")
+    grouped = group_by_latent_frame(frames[None, :length])
+    return {
+        binding.POSE: rearrange(grouped, "b t f h w c -> b (f c) t h w").contiguous(),
+        binding.POSE_GATE: rearrange(group_by_latent_frame(gate_weights[None]), "b t f -> b f t").contiguous(),
+    }, said
+
+
+def gate_weights_for(pose_mode: str, gate, length: int) -> torch.Tensor:
+    """Weight of each pose frame [T]: all ones where the gate is bypassed (A.1), 1 − p where it refocuses."""
+    if pose_mode == HARD:
+        return torch.ones(length)
+    if gate is None:
+        raise ValueError("pose_mode 'refocused' needs a gate: connect one from Audio Loudness Refocusing or use 'hard'.")
+    keep = torch.as_tensor(gate.keep, dtype=torch.float32)
+    if keep.shape[0] < length:
+        raise ValueError(
+            f"The gate has {keep.shape[0]} frames but the clip has {length}: set the same number in Audio Loudness Refocusing."
+        )
+    return keep[:length]
+
+
+def with_speaking_prompt(positive: list, clip) -> list:
+    """Positive CONDITIONING with the paper's speaking prompt behind its text."""
+    (addition, _), *_ = clip.encode_from_tokens_scheduled(clip.tokenize(SPEAKING_PROMPT))
+    return [[append_tokens(text, addition), extras] for text, extras in positive]
+
+
+class Conditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ApoAvatarConditioning",
+            display_name="ApoAvatar Conditioning",
+            category="ApoAvatar",
+            description="Bring text, portrait, voice and pose together for one clip.",
+            inputs=[
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.Vae.Input("vae"),
+                io.AudioEncoderOutput.Input("audio_features", tooltip="The voice, from Audio Encoder Encode."),
+                io.Int.Input("width", default=128, min=16, max=16384, step=16),
+                io.Int.Input("height", default=128, min=16, max=16384, step=16),
+                io.Int.Input("length", default=49, min=1, max=16384, step=4, tooltip="Video frames: 4n+1."),
+                io.Float.Input("fps", default=24.0, min=1.0, max=120.0, step=0.01, tooltip="Frame rate of the video."),
+                io.Combo.Input(
+                    "pose_mode",
+                    options=[POSE_FREE, HARD, REFOCUSED],
+                    tooltip="pose_free: gestures from the voice alone. hard: follow the pose as it is. refocused: the pose "
+                    "acts where the voice is loud.",
+                ),
+                io.Boolean.Input(
+                    "speaking_prompt", default=True, advanced=True,
+                    tooltip="Append the paper's sentence that the person speaks toward the camera (needs clip).",
+                ),
+                io.Image.Input("reference_image", optional=True, tooltip="The portrait; leave open to invent one from text."),
+                io.ClipVisionOutput.Input("clip_vision_output", optional=True, tooltip="For Wan 2.1 image-to-video models."),
+                io.MultiType.Input("pose", types=[PoseKeypoint, io.Image], optional=True, tooltip="Keypoints or rendered pose frames."),
+                Gate.Input("gate", optional=True, tooltip="From Audio Loudness Refocusing, for the refocused mode."),
+                io.Clip.Input("clip", optional=True, tooltip="Encodes the speaking prompt."),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="positive"),
+                io.Conditioning.Output(display_name="negative"),
+                io.Latent.Output(display_name="latent"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode, speaking_prompt,
+        reference_image=None, clip_vision_output=None, pose=None, gate=None, clip=None,
+    ) -> io.NodeOutput:
+        stride = check_size(width, height, vae)
+        frames = round_to_clip_length(length)
+        said = [] if frames == length else [f"length {length} is not 4n+1: {frames} frames are made."]
+
+        features = latent_frame_windows(features_at_video_rate(audio_features, frames, fps))
+        tensors = {binding.AUDIO: features[None].float()}
+        if pose_mode != POSE_FREE:
+            if pose is None:
+                raise ValueError(f"pose_mode '{pose_mode}' needs a pose: connect one or choose 'pose_free'.")
+            condition, fitted = pose_condition(pose, gate_weights_for(pose_mode, gate, frames), width, height)
+            tensors |= condition
+            said += fitted
+        if speaking_prompt and clip is not None:
+            positive = with_speaking_prompt(positive, clip)
+
+        values = {} if reference_image is None else reference_condition(reference_image, vae, width, height, frames)
+        if clip_vision_output is not None:
+            values["clip_vision_output"] = clip_vision_output
+        positive, negative = (
+            binding.with_conditions(node_helpers.conditioning_set_values(conditioning, values), tensors)
+            for conditioning in (positive, negative)
+        )
+        samples = torch.zeros(
+            [1, vae.latent_channels, latent_frames(frames), height // stride, width // stride],
+            device=comfy.model_management.intermediate_device(),
+        )
+        for sentence in said:
+            logging.info("ApoAvatar Conditioning: %s", sentence)
+        return io.NodeOutput(positive, negative, {"samples": samples}, ui=ui.PreviewText("\n".join(said)) if said else None)

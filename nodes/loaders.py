@@ -1,0 +1,123 @@
+"""Loading: the shipped tiny preset or files, and adapters onto any Wan MODEL."""
+
+from __future__ import annotations
+
+import comfy.audio_encoders.audio_encoders
+import comfy.sd
+import comfy.utils
+import folder_paths
+from comfy_api.latest import io
+
+from ..apoavatar_core.adapters import ApoAvatarAdapter
+from ..apoavatar_core.audio_features import LogMelEncoder
+from ..apoavatar_core.checkpoints import presets
+from ..apoavatar_core.checkpoints.adapter_file import read_adapter
+from ..apoavatar_core.checkpoints.safe_file import json_field, read_metadata, read_tensors
+from . import binding
+
+ADAPTERS = "apoavatar_adapters"
+
+
+def load_tiny_text_encoder():
+    """The preset's T5 as a native CLIP; its file carries the tokenizer and the dimensions."""
+    metadata, tensors = read_metadata(presets.TINY_T5), read_tensors(presets.TINY_T5)
+    return binding.text_encoder(tensors, json_field(metadata, "config", presets.TINY_T5))
+
+
+def load_vae(path):
+    tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
+    vae = comfy.sd.VAE(sd=tensors, metadata=metadata)
+    vae.throw_exception_if_invalid()
+    return vae
+
+
+def apply_adapter(model, path):
+    """A clone of MODEL with the adapter file attached."""
+    config, tensors = read_adapter(path)
+    return binding.attach(model, binding.load_adapter(ApoAvatarAdapter, config, tensors))
+
+
+class LoadModels(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        files = [
+            io.Combo.Input("diffusion_model", options=folder_paths.get_filename_list("diffusion_models")),
+            io.Combo.Input("vae", options=folder_paths.get_filename_list("vae")),
+            io.Combo.Input("text_encoder", options=folder_paths.get_filename_list("text_encoders")),
+            io.Combo.Input("adapter", options=folder_paths.get_filename_list(ADAPTERS)),
+            io.Combo.Input("audio_encoder", options=folder_paths.get_filename_list("audio_encoders")),
+        ]
+        return io.Schema(
+            node_id="ApoAvatarLoadModels",
+            display_name="Load ApoAvatar Models",
+            category="ApoAvatar",
+            description="Everything a talking avatar needs, in one node: the small model that ships with the pack, or files.",
+            inputs=[
+                io.DynamicCombo.Input(
+                    "preset",
+                    options=[io.DynamicCombo.Option("tiny", []), io.DynamicCombo.Option("files", files)],
+                    tooltip="tiny: the cartoon presenter that ships with the pack and runs on a CPU. files: choose your own.",
+                ),
+            ],
+            outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output(), io.AudioEncoder.Output()],
+        )
+
+    @classmethod
+    def execute(cls, preset: dict) -> io.NodeOutput:
+        if preset["preset"] == "tiny":
+            model = comfy.sd.load_diffusion_model(str(presets.TINY_DIT))
+            return io.NodeOutput(
+                apply_adapter(model, presets.TINY_ADAPTER),
+                load_tiny_text_encoder(),
+                load_vae(presets.TINY_VAE),
+                LogMelEncoder(),
+            )
+        paths = {
+            name: folder_paths.get_full_path_or_raise(folder, preset[name])
+            for name, folder in (
+                ("diffusion_model", "diffusion_models"),
+                ("vae", "vae"),
+                ("text_encoder", "text_encoders"),
+                ("adapter", ADAPTERS),
+                ("audio_encoder", "audio_encoders"),
+            )
+        }
+        audio_encoder = comfy.audio_encoders.audio_encoders.load_audio_encoder_from_sd(
+            comfy.utils.load_torch_file(paths["audio_encoder"], safe_load=True)
+        )
+        if audio_encoder is None:
+            raise ValueError(f"{preset['audio_encoder']} is not an audio encoder that ComfyUI knows: choose a wav2vec2 file.")
+        return io.NodeOutput(
+            apply_adapter(comfy.sd.load_diffusion_model(paths["diffusion_model"]), paths["adapter"]),
+            comfy.sd.load_clip(
+                [paths["text_encoder"]],
+                embedding_directory=folder_paths.get_folder_paths("embeddings"),
+                clip_type=comfy.sd.CLIPType.WAN,
+            ),
+            load_vae(paths["vae"]),
+            audio_encoder,
+        )
+
+
+class ApplyAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ApoAvatarApplyAdapter",
+            display_name="Apply ApoAvatar Adapter",
+            category="ApoAvatar",
+            description="Teach a Wan model to listen and to follow a pose. LoRAs go between the loader and this node.",
+            inputs=[
+                io.Model.Input("model", tooltip="A Wan text- or image-to-video model from any loader."),
+                io.Combo.Input(
+                    "adapter",
+                    options=folder_paths.get_filename_list(ADAPTERS),
+                    tooltip="A file from models/apoavatar_adapters that was trained for this model.",
+                ),
+            ],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model, adapter: str) -> io.NodeOutput:
+        return io.NodeOutput(apply_adapter(model, folder_paths.get_full_path_or_raise(ADAPTERS, adapter)))

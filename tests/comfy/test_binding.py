@@ -1,0 +1,532 @@
+"""The adapter inside a real ComfyUI: what attaching it to a MODEL does, and what it leaves alone."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+DIM, LAYERS, HEADS, CHANNELS = 64, 2, 4, 36
+TEXT_DIM, TEXT_LENGTH, FEATURES = 32, 8, 6
+LATENT_LENGTH, LATENT_SIDE, SIDE = 5, 8, 64
+ALL = ("text", "image", "audio", "pose")
+
+
+@pytest.fixture(scope="module")
+def pack(comfy) -> Callable[[str], ModuleType]:
+    """A module of the pack as ComfyUI loaded it, by its name inside the pack."""
+    return lambda name: importlib.import_module(f"{comfy.__name__}.{name}")
+
+
+@pytest.fixture(scope="module")
+def binding(pack) -> ModuleType:
+    return pack("nodes.binding")
+
+
+@pytest.fixture(scope="module")
+def model(comfy):
+    return wan_model()
+
+
+@pytest.fixture
+def adapter(pack):
+    return adapter_patcher(pack)
+
+
+def random_tensor(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def wan_model(dim: int = DIM, layers: int = LAYERS, in_dim: int = CHANNELS):
+    """A MODEL with a small random Wan backbone, through ComfyUI's own loader."""
+    import comfy.sd
+    from comfy.ldm.wan.model import WanModel
+
+    told = {"num_heads": HEADS, "text_dim": TEXT_DIM, "text_len": TEXT_LENGTH}
+    network = WanModel(operations=torch.nn, dim=dim, ffn_dim=2 * dim, num_layers=layers, in_dim=in_dim, **told)
+    weights = {}
+    for seed, (name, tensor) in enumerate(network.state_dict().items()):
+        fan_in = tensor[0].numel() if tensor.ndim > 1 else 100
+        weights[name] = random_tensor(*tensor.shape, seed=seed) * fan_in**-0.5 + ("norm" in name and name.endswith("weight"))
+    return comfy.sd.load_diffusion_model_state_dict(
+        weights, model_options={"dtype": torch.float32}, metadata={"config": json.dumps({"transformer": told})}
+    )
+
+
+def adapter_patcher(pack, *, initial: bool = False, seed: int = 0, **changes):
+    """An adapter for `wan_model`, with random weights or as it is before training."""
+    adapters, binding = pack("apoavatar_core.adapters"), pack("nodes.binding")
+    values = {
+        "backbone_dim": DIM,
+        "backbone_layers": LAYERS,
+        "backbone_in_channels": CHANNELS,
+        "heads": HEADS,
+        "audio_encoder": "log_mel_40",
+        "audio_feature_dim": FEATURES,
+        "audio_dim": 16,
+        "tokens_per_frame": 1,
+        "pose_channels": 8,
+        "fps": 24.0,
+        "window": 49,
+    }
+    config = adapters.AdapterConfig(**(values | changes))
+    trained = adapters.ApoAvatarAdapter(config)
+    torch.manual_seed(seed)
+    trained.initialize()
+    if not initial:
+        with torch.no_grad():
+            for parameter in trained.parameters():
+                parameter += 0.2 * torch.randn_like(parameter)
+    return binding.load_adapter(adapters.ApoAvatarAdapter, config, trained.state_dict())
+
+
+def conditioning(binding: ModuleType, kept=ALL, length: int = LATENT_LENGTH) -> list:
+    """CONDITIONING with some of Eq. 8's modalities; what is not kept is made null by hand."""
+    extras, tensors = {}, {}
+    if "image" in kept:
+        mask = torch.ones(1, 1, length, LATENT_SIDE, LATENT_SIDE)
+        mask[:, :, :1] = 0
+        image = random_tensor(1, 16, length, LATENT_SIDE, LATENT_SIDE, seed=11)
+        extras = {"concat_latent_image": image, "concat_mask": mask}
+    audio = random_tensor(1, 8, length, FEATURES, seed=12)
+    tensors[binding.AUDIO] = audio if "audio" in kept else torch.zeros_like(audio)
+    if "pose" in kept:
+        tensors[binding.POSE] = random_tensor(1, 12, length, SIDE, SIDE, seed=13).sigmoid()
+        tensors[binding.POSE_GATE] = random_tensor(1, 4, length, seed=14).sigmoid()
+    text = random_tensor(1, TEXT_LENGTH, TEXT_DIM, seed=15 if "text" in kept else 16)
+    return binding.with_conditions([[text, extras]], tensors)
+
+
+@torch.inference_mode()
+def run(guider, length: int = LATENT_LENGTH, sigmas: tuple[float, ...] = (0.8, 0.0)) -> Tensor:
+    """The latents that a guider gives for the same noise every time; with one step its prediction of them."""
+    import comfy.samplers
+
+    noise = random_tensor(1, 16, length, LATENT_SIDE, LATENT_SIDE, seed=21)
+    sampler = comfy.samplers.ksampler("euler")
+    return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor(sigmas), disable_pbar=True, seed=0)
+
+
+def predict(model, positive: list, length: int = LATENT_LENGTH) -> Tensor:
+    """One evaluation of a MODEL under one condition, by ComfyUI's own guider."""
+    import comfy.samplers
+
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(positive, positive)
+    guider.set_cfg(1.0)
+    return run(guider, length)
+
+
+@dataclass
+class Call:
+    """One call of a model: its batch x and the conditions that came with it."""
+
+    x: Tensor
+    conditions: dict[str, Tensor]
+
+    @property
+    def states(self) -> int:
+        return self.x.shape[0]
+
+
+def recorded(model) -> tuple[object, list[Call]]:
+    """A clone of a MODEL, and the list to which its calls are written."""
+    import comfy.patcher_extension
+
+    calls = []
+
+    def record(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs):
+        calls.append(Call(x, kwargs))
+        return executor(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+    model = model.clone()
+    model.add_wrapper(comfy.patcher_extension.WrappersMP.APPLY_MODEL, record)
+    return model, calls
+
+
+# --- attaching
+
+
+def test_untrained_adapter_leaves_the_output_bit_identical(pack, binding, model):
+    attached = binding.attach(model, adapter_patcher(pack, initial=True))
+    assert torch.equal(predict(attached, conditioning(binding)), predict(model, conditioning(binding)))
+
+
+@pytest.mark.parametrize("modality", ["audio", "pose"])
+def test_trained_adapter_answers_to_each_condition(binding, model, adapter, modality):
+    attached = binding.attach(model, adapter)
+    without = [kept for kept in ALL if kept != modality]
+    difference = predict(attached, conditioning(binding)) - predict(attached, conditioning(binding, without))
+    assert difference.abs().max() > 1e-3
+
+
+def test_conditions_of_the_adapter_mean_nothing_to_a_plain_model(binding, model):
+    assert torch.equal(predict(model, conditioning(binding)), predict(model, conditioning(binding, ("text", "image"))))
+
+
+def test_original_model_stays_as_it_is(binding, model, adapter):
+    before = predict(model, conditioning(binding))
+    options = str(model.model_options)
+    attached = binding.attach(model, adapter)
+    assert not torch.equal(predict(attached, conditioning(binding)), before)
+    assert torch.equal(predict(model, conditioning(binding)), before)
+    assert str(model.model_options) == options
+    assert binding.has_adapter(attached) and not binding.has_adapter(model)
+
+
+def test_adapters_on_two_clones_do_not_leak_into_each_other(pack, binding, model):
+    first = binding.attach(model, adapter_patcher(pack, seed=1))
+    alone = predict(first, conditioning(binding))
+    second = binding.attach(model, adapter_patcher(pack, seed=2))
+    assert (predict(second, conditioning(binding)) - alone).abs().max() > 1e-3
+    assert torch.equal(predict(first, conditioning(binding)), alone)
+
+
+def test_clone_of_a_model_keeps_its_adapter(binding, model, adapter):
+    attached = binding.attach(model, adapter)
+    assert binding.has_adapter(attached.clone())
+    assert torch.equal(predict(attached.clone(), conditioning(binding)), predict(attached, conditioning(binding)))
+
+
+class HalveBlock0:
+    """Another node's replacement of block 0, with a model of its own."""
+
+    def __init__(self, patcher=None):
+        self.patcher, self.calls = patcher, 0
+
+    def models(self) -> list:
+        return [self.patcher] if self.patcher else []
+
+    def __call__(self, args: dict, extra: dict) -> dict:
+        self.calls += 1
+        out = extra["original_block"](args)
+        return {**out, "img": out["img"] * 0.5}
+
+
+def test_earlier_replacement_of_block_0_still_runs(pack, binding, model):
+    halve, halved = HalveBlock0(), model.clone()
+    halved.set_model_patch_replace(halve, "dit", "double_block", 0)
+    expected = predict(halved, conditioning(binding))
+    assert not torch.equal(expected, predict(model, conditioning(binding)))
+    calls = halve.calls
+
+    initial = binding.attach(halved, adapter_patcher(pack, initial=True))
+    assert torch.equal(predict(initial, conditioning(binding)), expected)
+    trained = binding.attach(halved, adapter_patcher(pack))
+    assert not torch.equal(predict(trained, conditioning(binding)), expected)
+    assert halve.calls == calls + 2
+
+
+def test_models_of_an_earlier_replacement_are_still_loaded(pack, binding, model, adapter):
+    other, halved = adapter_patcher(pack), model.clone()
+    halved.set_model_patch_replace(HalveBlock0(other), "dit", "double_block", 0)
+    listed = binding.attach(halved, adapter).model_patches_models()
+    assert other in listed and adapter in listed
+
+
+def test_lora_and_adapter_work_together(pack, binding, model, adapter):
+    def with_lora(target):
+        target = target.clone()
+        key = "diffusion_model.blocks.1.ffn.0.weight"
+        assert target.add_patches({key: (0.2 * random_tensor(2 * DIM, DIM, seed=31),)}) == [key]
+        return target
+
+    positive = conditioning(binding)
+    lora = with_lora(model)
+    expected = predict(lora, positive)
+    assert not torch.equal(expected, predict(model, positive))
+    assert torch.equal(predict(binding.attach(lora, adapter_patcher(pack, initial=True)), positive), expected)
+
+    both = predict(binding.attach(lora, adapter), positive)
+    assert not torch.equal(both, expected)
+    assert not torch.equal(both, predict(binding.attach(model, adapter), positive))
+    assert torch.equal(predict(with_lora(binding.attach(model, adapter)), positive), both)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"backbone_dim": 32}, ("width 32", "width 64")),
+        ({"backbone_layers": 3}, ("3 blocks", "2 blocks")),
+        ({"backbone_in_channels": 16}, ("16 input channels", "36 input channels")),
+    ],
+)
+def test_model_of_another_size_is_refused_with_both_sizes(pack, binding, model, change, named):
+    with pytest.raises(ValueError) as caught:
+        binding.attach(model, adapter_patcher(pack, **change))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(text in message for text in named)
+    assert message.index(named[0]) < message.index(named[1])
+
+
+def test_model_that_is_not_wan_is_refused_by_name(binding, adapter):
+    import comfy.model_patcher
+
+    class Host(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.diffusion_model = torch.nn.Linear(2, 2)
+
+    other = comfy.model_patcher.ModelPatcher(Host(), torch.device("cpu"), torch.device("cpu"))
+    with pytest.raises(ValueError, match="attach to Wan .* not to Linear"):
+        binding.attach(other, adapter)
+
+
+def test_variant_of_wan_with_tokens_of_its_own_is_refused_by_name(binding, adapter):
+    import comfy.model_patcher
+    from comfy.ldm.wan.model import VaceWanModel
+
+    host = torch.nn.Module()
+    host.diffusion_model = VaceWanModel(
+        model_type="vace", dim=DIM, ffn_dim=DIM, num_heads=HEADS, num_layers=LAYERS, in_dim=16, vace_layers=1,
+        vace_in_dim=96, device="meta", operations=torch.nn,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="not to VaceWanModel"):
+        binding.attach(comfy.model_patcher.ModelPatcher(host, torch.device("cpu"), torch.device("cpu")), adapter)
+
+
+# --- guidance
+
+
+def decoupled_guider(pack, model, *scales: float, kept=ALL, length: int = LATENT_LENGTH):
+    binding, guidance = pack("nodes.binding"), pack("apoavatar_core.guidance")
+    positive = conditioning(binding, kept, length)
+    negative = conditioning(binding, [modality for modality in kept if modality != "text"], length)
+    return pack("nodes.sampling").DecoupledGuider(model, positive, negative, guidance.GuidanceScales(*scales))
+
+
+@pytest.mark.parametrize("scales", [(2.0, 3.0, 4.0, 5.0), (7.5, 1.0, 2.0, 0.5), (1.0, 1.0, 1.5, 1.0), (0.0, 2.0, 0.0, 1.0)])
+def test_guided_prediction_is_equation_8_of_five_model_calls(pack, binding, model, adapter, scales):
+    attached = binding.attach(model, adapter)
+    v0, v1, v2, v3, v4 = (predict(attached, conditioning(binding, ALL[:kept])) for kept in range(5))
+    text, image, audio, pose = scales
+    expected = pose * (v4 - v3) + audio * (v3 - v2) + image * (v2 - v1) + text * (v1 - v0) + v0
+    guided = run(decoupled_guider(pack, attached, *scales))
+    torch.testing.assert_close(guided, expected, atol=1e-4, rtol=1e-5)
+    states = [v0, v1, v2, v3, v4]
+    assert all((a - b).abs().max() > 1e-3 for i, a in enumerate(states) for b in states[:i]), "the states must differ"
+
+
+@pytest.mark.parametrize(
+    ("scales", "kept", "states"),
+    [
+        ((1, 1, 1, 1), ALL, 1),
+        ((2, 2, 2, 2), ALL, 2),
+        ((5, 4, 3, 2), ALL, 5),
+        ((5, 4, 3, 2), ("text", "image", "audio"), 4),
+        ((5, 4, 3, 2), ("text", "audio"), 3),
+        ((1, 1, 1.5, 1), ("text", "image", "audio"), 2),
+        ((3, 3, 3, 0), ALL, 2),
+    ],
+    ids=str,
+)
+def test_each_step_is_one_batched_call_of_the_states_that_count(pack, binding, model, adapter, scales, kept, states):
+    attached, calls = recorded(binding.attach(model, adapter))
+    run(decoupled_guider(pack, attached, *scales, kept=kept), sigmas=(1.0, 0.7, 0.3, 0.0))
+    assert [call.states for call in calls] == [states] * 3
+
+
+def test_batched_states_differ_in_nothing_but_their_nulls(pack, binding, model, adapter):
+    attached, calls = recorded(binding.attach(model, adapter))
+    run(decoupled_guider(pack, attached, 5, 4, 3, 2))
+    (call,) = calls
+    assert all(torch.equal(x, call.x[0]) for x in call.x)
+    audio, gate, pose = (call.conditions[key] for key in (binding.AUDIO, binding.POSE_GATE, binding.POSE))
+    assert sorted(bool(row.any()) for row in audio) == [False] * 3 + [True] * 2
+    assert sorted(bool(row.any()) for row in gate) == [False] * 4 + [True]
+    assert all(torch.equal(row, pose[0]) for row in pose)
+
+
+def test_pose_scale_does_not_matter_without_a_pose(pack, binding, model, adapter):
+    attached, kept = binding.attach(model, adapter), ("text", "image", "audio")
+    without, exaggerated = (run(decoupled_guider(pack, attached, 2, 2, 3, pose, kept=kept)) for pose in (0, 9))
+    assert torch.equal(without, exaggerated)
+
+
+def test_states_are_conditions_of_their_own(pack, binding):
+    """Caches keep their books by uuid."""
+    import comfy.samplers
+
+    (condition,) = comfy.sampler_helpers.convert_cond(conditioning(binding))
+    states = [binding.keep_modalities([condition], [condition], ALL[:kept]) for kept in (4, 3, 2)]
+    again = binding.keep_modalities([condition], [condition], ALL)
+    assert len({state[0]["uuid"] for state in states}) == 3
+    assert again[0]["uuid"] == states[0][0]["uuid"]
+    assert condition["model_conds"][binding.AUDIO].cond.any(), "the user's condition stays as it is"
+
+
+def test_clip_vision_alone_counts_as_an_image(binding):
+    """Otherwise its embedding would be zero in every state."""
+    condition = {"model_conds": {}, "clip_vision_output": object()}
+    assert binding.modalities_in([condition]) == {"text", "image"}
+
+
+def test_guider_needs_an_adapter(pack, model):
+    with pytest.raises(ValueError, match="no ApoAvatar adapter"):
+        decoupled_guider(pack, model, 1, 1, 1, 1)
+
+
+# --- what a call may carry
+
+
+def test_features_of_another_encoder_are_refused(pack, binding, model):
+    attached = binding.attach(model, adapter_patcher(pack, audio_feature_dim=FEATURES + 1))
+    with pytest.raises(ValueError, match=f"features are {FEATURES} wide .* takes {FEATURES + 1} from log_mel_40"):
+        predict(attached, conditioning(binding))
+
+
+def test_clip_longer_than_the_training_clips_is_refused(pack, binding, model):
+    attached = binding.attach(model, adapter_patcher(pack, window=13))
+    with pytest.raises(ValueError, match="17 frames .* trained on 13"):
+        predict(attached, conditioning(binding))
+
+
+def window_calls(pack, binding, model, node, **settings) -> tuple[list[Call], Tensor]:
+    """Calls of a model with windows of five latent frames over a clip of thirteen, and the clip's audio."""
+    import comfy.context_windows
+
+    length = 13
+    attached = binding.attach(model, adapter_patcher(pack, window=17))
+    windows = {
+        "context_schedule": comfy.context_windows.ContextSchedules.STATIC_STANDARD,
+        "context_stride": 1,
+        "closed_loop": False,
+        "fuse_method": comfy.context_windows.ContextFuseMethods.PYRAMID,
+        "freenoise": False,
+    }
+    (windowed,) = node.execute(attached, **windows, **settings).result
+    windowed, calls = recorded(windowed)
+    guider = decoupled_guider(pack, windowed, 1, 1, 2, 2, length=length)
+    assert torch.isfinite(run(guider, length)).all()
+    return calls, random_tensor(1, 8, length, FEATURES, seed=12)
+
+
+def covered_frames(binding, calls: list[Call], audio: Tensor) -> set[int]:
+    """The latent frames whose audio was heard; every call must hear that of consecutive frames, all of its own."""
+    covered = set()
+    for call in calls:
+        length = call.x.shape[2]
+        heard = next(row for row in call.conditions[binding.AUDIO] if row.any())
+        assert heard.shape[1] == length
+        assert call.conditions[binding.POSE].shape[2] == call.conditions[binding.POSE_GATE].shape[2] == length
+        (start,) = [s for s in range(audio.shape[2]) if torch.equal(audio[0, :, s : s + length].to(heard), heard)]
+        covered |= set(range(start, start + length))
+    return covered
+
+
+def test_context_windows_slice_the_conditions(pack, binding, model):
+    from comfy_extras.nodes_context_windows import ContextWindowsManualNode
+
+    calls, audio = window_calls(
+        pack, binding, model, ContextWindowsManualNode, context_length=5, context_overlap=1, dim=2, causal_window_fix=False
+    )
+    assert {call.x.shape[2] for call in calls} == {5}
+    assert covered_frames(binding, calls, audio) == set(range(13))
+
+
+def test_wan_context_windows_as_long_as_the_training_clips_are_taken(pack, binding, model):
+    """ComfyUI puts one more latent frame before every window but the first, and drops what the model makes of it."""
+    from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
+
+    calls, audio = window_calls(pack, binding, model, WanContextWindowsManualNode, context_length=17, context_overlap=4)
+    assert {call.x.shape[2] for call in calls} == {5, 6}
+    assert covered_frames(binding, calls, audio) == set(range(13))
+
+
+# --- pose conditions
+
+
+def numbered_frames(count: int, height: int = SIDE, width: int = SIDE) -> Tensor:
+    """IMAGE [count, height, width, 3] of flat greys, frame t of value (t + 1) / 100."""
+    values = (torch.arange(count) + 1) / 100
+    return values.view(-1, 1, 1, 1).expand(count, height, width, 3).contiguous()
+
+
+def frame_values(binding, condition: dict) -> list[list[float]]:
+    """Hundredfold values of the four frames of every latent frame."""
+    pose = condition[binding.POSE]
+    assert pose.shape[1] == 12
+    return (pose[0].unflatten(0, (4, 3)).mean((1, 3, 4)) * 100).round().int().T.tolist()
+
+
+def test_pose_frames_and_their_gates_lie_in_the_same_order(pack, binding):
+    gate = torch.arange(9) / 10
+    condition, said = pack("nodes.conditioning").pose_condition(numbered_frames(9), gate, SIDE, SIDE)
+    assert frame_values(binding, condition) == [[1, 1, 1, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
+    gates = (condition[binding.POSE_GATE][0].T * 10).round().int().tolist()
+    assert gates == [[0, 0, 0, 0], [1, 2, 3, 4], [5, 6, 7, 8]]
+    assert said == []
+
+
+def test_pose_that_is_too_short_holds_its_last_frame(pack, binding):
+    condition, (sentence,) = pack("nodes.conditioning").pose_condition(numbered_frames(3), torch.ones(9), SIDE, SIDE)
+    assert frame_values(binding, condition) == [[1, 1, 1, 1], [2, 3, 3, 3], [3, 3, 3, 3]]
+    assert "3 frames for a clip of 9" in sentence and "held" in sentence
+
+
+def test_pose_that_is_too_long_is_cut(pack, binding):
+    condition, (sentence,) = pack("nodes.conditioning").pose_condition(numbered_frames(12), torch.ones(5), SIDE, SIDE)
+    assert frame_values(binding, condition) == [[1, 1, 1, 1], [2, 3, 4, 5]]
+    assert "12 frames for a clip of 5" in sentence and "left out" in sentence
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (128, 96), (64, 200)])
+def test_pose_of_another_size_is_fitted_to_the_clip(pack, binding, height, width):
+    frames = numbered_frames(5, height, width)
+    condition, _ = pack("nodes.conditioning").pose_condition(frames, torch.ones(5), SIDE, 2 * SIDE)
+    assert condition[binding.POSE].shape == (1, 12, 2, 2 * SIDE, SIDE)
+    assert frame_values(binding, condition) == [[1, 1, 1, 1], [2, 3, 4, 5]]
+
+
+def test_transparency_of_a_pose_is_left_out(pack, binding):
+    frames = torch.cat([numbered_frames(5), torch.zeros(5, SIDE, SIDE, 1)], dim=-1)
+    condition, _ = pack("nodes.conditioning").pose_condition(frames, torch.ones(5), SIDE, SIDE)
+    assert frame_values(binding, condition)[0] == [1, 1, 1, 1]
+
+
+def test_keypoints_are_drawn_at_the_size_of_the_clip(pack, binding):
+    keypoints = pack("apoavatar_core.pose.keypoints")
+    person = keypoints.PersonKeypoints.nobody()
+    person.body[4], person.body[3] = (0.25, 0.75, 1), (0.25, 0.25, 1)
+    frames = [keypoints.to_frame(person, 512, 512)] * 5
+    condition, _ = pack("nodes.conditioning").pose_condition(frames, torch.ones(5), SIDE, SIDE)
+    pose = condition[binding.POSE]
+    assert pose.shape == (1, 12, 2, SIDE, SIDE)
+    assert pose[0, :3, 0, SIDE // 2, SIDE // 4].max() > 0.3
+    assert not pose[..., SIDE // 2 :].any()
+
+
+def test_pose_without_frames_is_refused(pack):
+    with pytest.raises(ValueError, match="no frames"):
+        pack("nodes.conditioning").pose_condition(torch.zeros(0, SIDE, SIDE, 3), torch.ones(5), SIDE, SIDE)
+
+
+def gate_of(pack, frames: int):
+    """A gate that opens more with every frame."""
+    refocusing = pack("apoavatar_core.refocusing")
+    dropout = torch.linspace(1, 0, frames).numpy()
+    return refocusing.Gate(loudness=1 - dropout, normalized=1 - dropout, dropout=dropout)
+
+
+def test_hard_pose_bypasses_the_gate(pack):
+    weights = pack("nodes.conditioning").gate_weights_for("hard", gate_of(pack, 9), 9)
+    assert torch.equal(weights, torch.ones(9))
+
+
+def test_refocused_pose_is_kept_where_the_gate_is_open(pack):
+    weights = pack("nodes.conditioning").gate_weights_for("refocused", gate_of(pack, 9), 5)
+    torch.testing.assert_close(weights, torch.linspace(0, 1, 9)[:5])
+
+
+@pytest.mark.parametrize(("frames", "message"), [(None, "needs a gate"), (5, "5 frames but the clip has 9")])
+def test_refocused_pose_needs_a_gate_for_every_frame(pack, frames, message):
+    gate = None if frames is None else gate_of(pack, frames)
+    with pytest.raises(ValueError, match=message):
+        pack("nodes.conditioning").gate_weights_for("refocused", gate, 9)
