@@ -1,0 +1,118 @@
+"""The backbone under training: ComfyUI's own Wan VAE, DiT and T5, with gradients.
+
+This is the only module of `apoavatar_core` that reaches ComfyUI, so that training and inference run the
+same code. Everything here is imported by the training command, never by the nodes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LATENT_CHANNELS = 16
+
+
+def use_comfyui() -> None:
+    """Make `comfy` importable, from COMFYUI_PATH or the copy that `dev.py` set up, with gradients enabled.
+
+    Raises:
+        FileNotFoundError: no ComfyUI there.
+    """
+    root = Path(os.environ.get("COMFYUI_PATH") or REPOSITORY / ".comfyui" / "ComfyUI")
+    if not (root / "comfy").is_dir():
+        raise FileNotFoundError(f"no ComfyUI in {root}: run `python dev.py test` once or set COMFYUI_PATH")
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    from comfy.cli_args import args
+
+    args.cpu = not torch.cuda.is_available()
+    args.use_pytorch_cross_attention = True
+    import comfy.model_management
+
+    comfy.model_management.in_training = True  # the fused rope has no gradient
+
+
+def binding() -> ModuleType:
+    """`nodes/binding.py`, the code that attaches an adapter at inference, for training through the same path."""
+    name = "apoavatar_binding"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, REPOSITORY / "nodes" / "binding.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+def initialize(module: nn.Module, gain: float = 1.0) -> None:
+    """Give every tensor of a ComfyUI module a value: its operations leave memory as it was.
+
+    Matrices and kernels are Xavier-uniform over their fan, gains of norms are ones, biases zeros.
+    """
+    for name, parameter in module.named_parameters():
+        if parameter.ndim >= 2 and not name.endswith("gamma"):
+            nn.init.xavier_uniform_(parameter, gain)
+        elif name.endswith(("gamma", "norm.weight")) or "norm" in name and name.endswith("weight"):
+            nn.init.ones_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+
+
+def build_vae(dim: int) -> nn.Module:
+    """Wan 2.1 causal 3-D VAE [B, 3, T, H, W] ↔ [B, 16, (T−1)/4+1, H/8, W/8], uninitialised."""
+    from comfy.ldm.wan.vae import WanVAE
+
+    return WanVAE(
+        dim=dim,
+        z_dim=LATENT_CHANNELS,
+        dim_mult=[1, 2, 4, 4],
+        num_res_blocks=2,
+        attn_scales=[],
+        temperal_downsample=[False, True, True],
+    )
+
+
+def load_vae(path: Path) -> nn.Module:
+    """The VAE of a native file, for training code that wants its latents without Wan's normalisation."""
+    from safetensors.torch import load_file
+
+    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    vae = build_vae(tensors["decoder.head.0.gamma"].shape[0])
+    vae.load_state_dict(tensors)
+    return vae.eval()
+
+
+def build_dit(config: dict) -> nn.Module:
+    """Wan's DiT with ComfyUI's own code; `config` holds its arguments (dim, num_heads, …). Initialised."""
+    from comfy.ldm.wan.model import WanModel
+
+    dit = WanModel(operations=nn, **config)
+    initialize(dit)
+    for name, parameter in dit.named_parameters():
+        if name.endswith("modulation"):
+            nn.init.normal_(parameter, std=dit.dim**-0.5)
+    nn.init.zeros_(dit.head.head.weight)
+    return dit
+
+
+class Host(nn.Module):
+    """What a ModelPatcher expects around a diffusion model."""
+
+    def __init__(self, dit: nn.Module):
+        super().__init__()
+        self.diffusion_model = dit
+
+
+def attach(dit: nn.Module, adapter: nn.Module) -> dict:
+    """Attach the adapter as the node does; returns the `transformer_options` for calls of the DiT."""
+    import comfy.model_patcher
+
+    device = next(dit.parameters()).device
+    model = comfy.model_patcher.ModelPatcher(Host(dit), device, device)
+    return binding().transformer_options(binding().attach(model, binding().patcher_of(adapter)))

@@ -1,0 +1,41 @@
+"""Write trained models as files that ComfyUI's own loaders read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Save as fp16 under a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    save_file({name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+    os.replace(temporary, path)
+
+
+@torch.no_grad()
+def fold_latent_scale(vae: nn.Module, mean: Tensor, deviation: Tensor, wan_mean: Tensor, wan_deviation: Tensor) -> None:
+    """Give a VAE's latents Wan's published statistics, so that ComfyUI's Wan latent format normalises them.
+
+    The affine map goes into the 1×1×1 convolutions behind the encoder and before the decoder, which leaves every
+    reconstruction as it was. mean, deviation, wan_mean, wan_deviation: one value per latent channel [16].
+    """
+    channels = mean.shape[0]
+    scale = wan_deviation / deviation
+    shape = (-1, 1, 1, 1, 1)
+    vae.conv1.weight[:channels] *= scale.view(shape)
+    vae.conv1.bias[:channels] = (vae.conv1.bias[:channels] - mean) * scale + wan_mean
+    vae.conv2.bias += (vae.conv2.weight[:, :, 0, 0, 0] * (mean - wan_mean / scale)).sum(1)
+    vae.conv2.weight /= scale.view(1, -1, 1, 1, 1)
+
+
+def export_dit(path: Path, dit: nn.Module, config: dict) -> None:
+    """A DiT for UNETLoader; what its tensors' shapes don't tell goes into the metadata."""
+    told = {key: config[key] for key in ("num_heads", "text_dim", "text_len") if key in config}
+    write(path, dit.state_dict(), {"config": json.dumps({"transformer": told})})
