@@ -4,13 +4,12 @@ from pathlib import Path
 
 import folder_paths
 
-from .apoavatar_core.checkpoints.presets import PRESETS
+from .apoavatar_core.checkpoints.presets import ADAPTERS, POSE_MODELS, PRESETS
 
-for folder in sorted(path for path in PRESETS.iterdir() if path.is_dir()):
-    if folder.name not in folder_paths.folder_names_and_paths:
-        own = Path(folder_paths.models_dir) / folder.name
-        folder_paths.folder_names_and_paths[folder.name] = ([str(own)], {".safetensors"})
-    folder_paths.add_model_folder_path(folder.name, str(folder))
+for kind in (ADAPTERS, POSE_MODELS):
+    folder_paths.folder_names_and_paths[kind] = ([str(Path(folder_paths.models_dir) / kind)], {".safetensors"})
+for kind in ("diffusion_models", "vae", "text_encoders", ADAPTERS, POSE_MODELS):
+    folder_paths.add_model_folder_path(kind, str(PRESETS / kind))
 
 WEB_DIRECTORY = "./js"
 

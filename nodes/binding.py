@@ -12,6 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import comfy.conds
 import comfy.model_management
@@ -31,7 +32,7 @@ KEY = "apoavatar"
 AUDIO = "apoavatar_audio"  # [B, 8, T_lat, D] encoder features around each latent frame
 POSE = "apoavatar_pose"  # [B, 12, T_lat, H, W] four RGB frames in 0 … 1 a latent frame
 POSE_GATE = "apoavatar_pose_gate"  # [B, 4, T_lat] weight of each of them
-IMAGE_KEYS = ("concat_latent_image", "concat_mask")
+IMAGE_KEYS = ("concat_latent_image", "clip_vision_output")
 
 
 @dataclass
@@ -61,7 +62,9 @@ class TakeConditions(AdapterPatch):
     def __call__(self, executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options={}, **kwargs):
         audio, pose, gate = (kwargs.pop(key, None) for key in (AUDIO, POSE, POSE_GATE))
         config = self.patcher.model.config
-        frames = 4 * (x.shape[2] - 1) + 1
+        # Native context windows put the clip's first latent frame before every window but the first.
+        anchored = getattr(transformer_options.get("context_window"), "causal_anchor_index", None) is not None
+        frames = 4 * (x.shape[2] - 1 - anchored) + 1
         if audio is not None:
             if audio.shape[-1] != config.audio_feature_dim:
                 raise ValueError(
@@ -108,7 +111,8 @@ class EnterBlocks(AdapterPatch):
         if step.pose is not None:
             video = video + adapter.pose_adapter(step.pose.to(video), step.pose_gate.to(video))
         if step.audio is not None:
-            step.refined_audio = adapter.refined_audio(step.audio.to(video), video, step.timestep, optimized_attention)
+            attention = partial(optimized_attention, transformer_options=args["transformer_options"])
+            step.refined_audio = adapter.refined_audio(step.audio.to(video), video, step.timestep, attention)
         args = {**args, "img": rearrange(video, "b t n d -> b (t n) d")}
         return self.earlier_replacement(args, extra) if self.earlier_replacement else extra["original_block"](args)
 
@@ -119,11 +123,16 @@ class InjectAudio(AdapterPatch):
     def __call__(self, args: dict) -> torch.Tensor:
         options = args["transformer_options"]
         step: StepConditions = options[KEY]
-        if step.refined_audio is None:
+        if step.audio is None:
             return args["x"]
+        if step.refined_audio is None:
+            raise ValueError(
+                "Another node replaced the model's first block after the adapter: apply that node before the adapter."
+            )
         video = _by_frame(args["x"], options)
         injection = self.patcher.model.injections[options["block_index"]]
-        return args["x"] + rearrange(injection(video, step.refined_audio, optimized_attention), "b t n d -> b (t n) d")
+        attention = partial(optimized_attention, transformer_options=options)
+        return args["x"] + rearrange(injection(video, step.refined_audio, attention), "b t n d -> b (t n) d")
 
 
 def load_adapter(adapter_class, config, tensors: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
@@ -164,6 +173,8 @@ def check_backbone(model: comfy.model_patcher.ModelPatcher, config) -> None:
 
 def attach(model: comfy.model_patcher.ModelPatcher, adapter: comfy.model_patcher.ModelPatcher) -> comfy.model_patcher.ModelPatcher:
     """A clone of `model` with the adapter in it; `model` itself stays as it is."""
+    if has_adapter(model):
+        raise ValueError("The model already has an ApoAvatar adapter: connect the model from before it.")
     check_backbone(model, adapter.model.config)
     model = model.clone()
     replacements = model.model_options["transformer_options"].get("patches_replace", {}).get("dit", {})

@@ -12,10 +12,9 @@ from ..apoavatar_core.adapters import ApoAvatarAdapter
 from ..apoavatar_core.audio_features import LogMelEncoder
 from ..apoavatar_core.checkpoints import presets
 from ..apoavatar_core.checkpoints.adapter_file import read_adapter
+from ..apoavatar_core.checkpoints.presets import ADAPTERS
 from ..apoavatar_core.checkpoints.safe_file import json_field, read_metadata, read_tensors
 from . import binding
-
-ADAPTERS = "apoavatar_adapters"
 
 
 def load_tiny_text_encoder():

@@ -8,12 +8,10 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..apoavatar_core.pose.estimator import estimate, load_keypoint_network
-from ..apoavatar_core.pose.keypoints import from_frame, to_frame
-from ..apoavatar_core.pose.render import render_pose
+from ..apoavatar_core.checkpoints.presets import POSE_MODELS
+from ..apoavatar_core.pose import estimate, from_frame, load_keypoint_network, render_pose, to_frame
 
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
-POSE_MODELS = "apoavatar_pose"
 
 
 def render_keypoints(frames: list[dict], width: int, height: int) -> torch.Tensor:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 PRESETS = Path(__file__).resolve().parents[1] / "presets"
 
+ADAPTERS, POSE_MODELS = "apoavatar_adapters", "apoavatar_pose"
+"""The kinds of model that ComfyUI has no folder for."""
+
 TINY_DIT = PRESETS / "diffusion_models" / "apoavatar_tiny_dit.safetensors"
 TINY_VAE = PRESETS / "vae" / "apoavatar_tiny_vae.safetensors"
 TINY_T5 = PRESETS / "text_encoders" / "apoavatar_tiny_t5.safetensors"
-TINY_ADAPTER = PRESETS / "apoavatar_adapters" / "apoavatar_tiny_adapter.safetensors"
-TINY_POSE = PRESETS / "apoavatar_pose" / "apoavatar_tiny_pose.safetensors"
+TINY_ADAPTER = PRESETS / ADAPTERS / "apoavatar_tiny_adapter.safetensors"
+TINY_POSE = PRESETS / POSE_MODELS / "apoavatar_tiny_pose.safetensors"

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from ..checkpoints.safe_file import write_tensors
 
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Save as fp16 under a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    save_file({name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    """Save as fp16."""
+    write_tensors(path, {name: tensor.half() for name, tensor in tensors.items()}, metadata or {})
 
 
 @torch.no_grad()

@@ -6,17 +6,16 @@ Everything passes through the code that inference uses, so that a model meets in
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from einops import rearrange
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..adapters.pose_adapter import group_by_latent_frame
 from ..audio_features import LogMelEncoder, features_at_video_rate, latent_frame_windows
+from ..checkpoints.safe_file import write_tensors
 from ..pose.keypoints import from_frame
 from ..pose.render import render_pose
 from ..refocusing import RefocusingConfig, refocus
@@ -89,9 +88,7 @@ def prepare(bank: Path, out: Path, vae: nn.Module, clip, share: tuple[int, int])
     for done, seed in enumerate(seeds, 1):
         path = out / f"{seed:06d}.safetensors"
         if not path.exists():
-            temporary = path.with_name(path.name + ".part")
-            save_file(prepare_clip(load_clip(bank, seed), vae, clip), temporary)
-            os.replace(temporary, path)
+            write_tensors(path, prepare_clip(load_clip(bank, seed), vae, clip), {})
         if done % 20 == 0 or done == len(seeds):
             print(f"prepared {done}/{len(seeds)} clips", flush=True)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
+from ..checkpoints.safe_file import write_tensors
 from ..speaking_prompt import SPEAKING_PROMPT
 from . import backbone
 
@@ -97,12 +96,9 @@ def train(steps: int, out: Path) -> None:
         optimizer.zero_grad()
         if step % 100 == 0 or step == steps:
             print(f"step {step}/{steps} masked-word loss {loss.item():.3f}", flush=True)
-    tensors = {name: tensor.half().contiguous() for name, tensor in encoder.state_dict().items()}
+    tensors = {name: tensor.half() for name, tensor in encoder.state_dict().items()}
     tensors["spiece_model"] = torch.frombuffer(bytearray(spiece), dtype=torch.uint8)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".part")
-    save_file(tensors, temporary, metadata={"config": json.dumps({**config, "min_length": MIN_LENGTH})})
-    os.replace(temporary, out)
+    write_tensors(out, tensors, {"config": json.dumps({**config, "min_length": MIN_LENGTH})})
 
 
 def main() -> None:

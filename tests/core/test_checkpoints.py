@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 
 from apoavatar_core.adapters import AdapterConfig, ApoAvatarAdapter
-from apoavatar_core.checkpoints import adapter_file
 from apoavatar_core.checkpoints.adapter_file import FORMAT, read_adapter, save_adapter
 from apoavatar_core.checkpoints.safe_file import json_field, read_metadata, read_tensors
 
@@ -100,14 +99,16 @@ def test_saving_that_fails_leaves_nothing_half_written(
         save_adapter(path, adapter)
     before = path.read_bytes() if there_before else None
 
-    def disk_full(tensors: dict, where: Path, metadata: dict) -> None:
-        Path(where).write_bytes(b"half a file")
+    def disk_full(where: Path, content: bytes) -> None:
+        with where.open("wb") as file:
+            file.write(content[:100])
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(adapter_file, "save_file", disk_full)
+    monkeypatch.setattr(Path, "write_bytes", disk_full)
     with pytest.raises(OSError, match="No space left"):
         save_adapter(path, adapter)
     assert (path.read_bytes() if path.exists() else None) == before
+    assert [file.name for file in tmp_path.iterdir()] == ([path.name] if there_before else [])
 
 
 # --- files that are refused
