@@ -1,0 +1,124 @@
+"""The shipped tiny model behind the nodes of a workflow, run in this process by a real ComfyUI."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from ..synthetic import Clip
+from ..training.backbone import REPOSITORY, use_comfyui
+
+POSE_FREE, HARD, SILENCE = MODES = ("pose_free", "hard", "silence")
+"""The voice alone; the voice and the clip's own pose as it is (A.1); no sound and no pose."""
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """What the shipped workflow sets."""
+
+    text_scale: float = 1.0
+    image_scale: float = 1.0
+    audio_scale: float = 1.5
+    pose_scale: float = 1.0
+    shift: float = 3.0
+    steps: int = 12
+    sampler_name: str = "euler"
+    scheduler: str = "simple"
+
+
+def comfyui_with_pack() -> ModuleType:
+    """ComfyUI's own `nodes` module, with this pack among its NODE_CLASS_MAPPINGS.
+
+    Raises:
+        RuntimeError: ComfyUI could not load the pack.
+    """
+    use_comfyui()
+    import comfy.model_management
+    import comfy.utils
+    import nodes
+
+    comfy.model_management.in_training = False
+    comfy.utils.set_progress_bar_enabled(False)
+    if "ApoAvatarLoadModels" not in nodes.NODE_CLASS_MAPPINGS and not asyncio.run(nodes.load_custom_node(str(REPOSITORY))):
+        raise RuntimeError(f"ComfyUI could not load the pack in {REPOSITORY}: its message is above")
+    return nodes
+
+
+class TinyGenerator:
+    """Films of the tiny preset, made by calling the nodes one after the other as the shipped workflow does."""
+
+    def __init__(self, settings: SamplingSettings = SamplingSettings()):
+        self.settings = settings
+        self.nodes = comfyui_with_pack()
+        loaded = self._node("ApoAvatarLoadModels").execute({"preset": "tiny"})
+        self.model, self.clip, self.vae, self.audio_encoder = loaded.result
+
+    @torch.inference_mode()
+    def __call__(self, clip: Clip, mode: str, seed: int) -> np.ndarray:
+        """A film of the clip's presenter and voice.
+
+        Args:
+            clip: its first frame is the reference, its caption the prompt, its keypoints the pose of HARD.
+            mode: one of MODES.
+            seed: of the noise.
+
+        Returns:
+            Uint8 [T, H, W, 3], as many frames and as large as the clip's.
+        """
+        from comfy_extras.nodes_audio_encoder import AudioEncoderEncode
+
+        frames, height, width = clip.frames.shape[:3]
+        speech = torch.from_numpy(clip.speech)[None, None].float()
+        audio = {
+            "waveform": torch.zeros_like(speech) if mode == SILENCE else speech,
+            "sample_rate": clip.sample_rate,
+        }
+        (features,) = AudioEncoderEncode.execute(self.audio_encoder, audio).result
+        conditioned = self._node("ApoAvatarConditioning").execute(
+            positive=self._encode(clip.caption),
+            negative=self._encode(""),
+            vae=self.vae,
+            audio_features=features,
+            width=width,
+            height=height,
+            length=frames,
+            fps=clip.fps,
+            pose_mode="hard" if mode == HARD else "pose_free",
+            speaking_prompt=True,
+            reference_image=torch.from_numpy(clip.frames[:1].copy()).float() / 255,
+            pose=clip.keypoints if mode == HARD else None,
+            clip=self.clip,
+        )
+        positive, negative, latent = conditioned.result
+        settings = self.settings
+        (samples,) = (
+            self._node("ApoAvatarSampler")
+            .execute(
+                self.model,
+                positive,
+                negative,
+                settings.text_scale,
+                settings.image_scale,
+                settings.audio_scale,
+                settings.pose_scale,
+                latent,
+                seed,
+                settings.steps,
+                settings.shift,
+                settings.sampler_name,
+                settings.scheduler,
+            )
+            .result
+        )
+        (pictures,) = self._node("VAEDecode")().decode(self.vae, samples)
+        return pictures[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy()
+
+    def _node(self, node_id: str) -> type:
+        return self.nodes.NODE_CLASS_MAPPINGS[node_id]
+
+    def _encode(self, text: str) -> list:
+        return self._node("CLIPTextEncode")().encode(self.clip, text)[0]
