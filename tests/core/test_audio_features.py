@@ -38,7 +38,7 @@ def test_the_encoder_answers_like_a_comfyui_audio_encoder() -> None:
     output = LogMelEncoder().encode_audio(noise(2.0, -20, 48_000).repeat(1, 2, 1), 48_000)
     assert set(output) == {"encoded_audio", "encoded_audio_all_layers", "audio_samples"}
     assert output["audio_samples"] == 32_000
-    assert output["encoded_audio"].shape == (1, 101, LogMelEncoder.feature_dim)
+    assert output["encoded_audio"].shape == (1, 102, LogMelEncoder.feature_dim)
     assert output["encoded_audio"].dtype == torch.float32
     assert len(output["encoded_audio_all_layers"]) == LogMelEncoder.layers == 1
     assert torch.equal(output["encoded_audio_all_layers"][0], output["encoded_audio"])
