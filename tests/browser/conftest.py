@@ -1,0 +1,50 @@
+"""ComfyUI's real page in Chromium, served by the real server."""
+import shutil
+from pathlib import Path
+
+import pytest
+
+from devtools import environment, server
+
+LAYOUT = environment.Layout(Path(__file__).resolve().parents[2])
+CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE_MS = 300_000
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser. Only while its module's tests run: Playwright keeps an event loop going, next to which no other can."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no Chromium is installed: apt install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def comfy_server():
+    """A running ComfyUI with the pack, and the workflows' example files in its input folder."""
+    environment.link_pack(LAYOUT)
+    with server.running_server(LAYOUT) as running:
+        for asset in (LAYOUT.root / "workflows" / "assets").iterdir():
+            running.upload(asset)
+        yield running
+
+
+@pytest.fixture
+def page(chromium, comfy_server):
+    """ComfyUI's page, ready to be worked with. `page.complaints` are the errors that it logs."""
+    context = chromium.new_context(viewport={"width": 1800, "height": 1000}, locale="en-US")
+    # Somebody's first visit opens the template browser; any other ends with a graph on the page.
+    context.request.post(f"{comfy_server.url}/settings", data={"Comfy.TutorialCompleted": True})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.complaints = []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.goto(comfy_server.url)
+    page.wait_for_function("window.app?.graph?.nodes.length > 0")
+    yield page
+    context.close()

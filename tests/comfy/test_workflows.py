@@ -1,0 +1,163 @@
+"""The workflows that ship with the pack, run by the real server: what they make, and that they can be watched and stopped."""
+import asyncio
+import io
+import json
+import shutil
+from pathlib import Path
+
+import aiohttp
+import av
+import numpy as np
+import pytest
+
+from devtools import workflow
+from devtools.errors import WorkflowError
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+SAMPLERS = ("ApoAvatarSampler", "KSampler")
+FRAMES, FPS = 49, 24
+
+
+@pytest.fixture(scope="module")
+def prompt_of(comfy_server):
+    """The API prompt of a workflow of this pack, with few steps; what its loaders name is in the server's input folder."""
+    for asset in (WORKFLOWS / "assets").iterdir():
+        comfy_server.upload(asset)
+    definitions = comfy_server.object_info()
+
+    def prompt_of(name: str, steps: int = 2) -> dict:
+        prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), definitions)
+        prompt[sampler_in(prompt)]["inputs"]["steps"] = steps
+        return prompt
+
+    return prompt_of
+
+
+def sampler_in(prompt: dict) -> str:
+    (sampler,) = (node_id for node_id, node in prompt.items() if node["class_type"] in SAMPLERS)
+    return sampler
+
+
+def video_of(server, entry: dict) -> bytes:
+    (file,) = server.output_files(entry)
+    return server.fetch(file)
+
+
+def frames_of(video: bytes) -> np.ndarray:
+    """Uint8 [T, H, W, 3]."""
+    with av.open(io.BytesIO(video)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def sound_of(video: bytes) -> tuple[np.ndarray, int]:
+    """Samples [C, S] and their rate."""
+    with av.open(io.BytesIO(video)) as container:
+        rate = container.streams.audio[0].rate
+        return np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1), rate
+
+
+def freshly_run(entry: dict) -> set[str]:
+    """The nodes that took part in a run without being taken from the server's cache."""
+    messages = dict(entry["status"]["messages"])
+    return set(entry["prompt"][2]) - set(messages["execution_cached"]["nodes"])
+
+
+def test_all_four_workflows_are_there_with_their_thumbnails():
+    assert NAMES == ["tiny_image_audio", "tiny_native_parts", "tiny_pose_refocused", "tiny_text_audio"]
+    for name in NAMES:
+        assert (WORKFLOWS / f"{name}.jpg").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
+    video = video_of(comfy_server, comfy_server.queue(prompt_of(name)))
+
+    with av.open(io.BytesIO(video)) as container:
+        picture = container.streams.video[0]
+        assert picture.codec_context.name == "h264"
+        assert picture.average_rate == FPS
+        assert float(picture.duration * picture.time_base) == pytest.approx(FRAMES / FPS, abs=0.001)
+    assert frames_of(video).shape == (FRAMES, 128, 128, 3)
+    samples, rate = sound_of(video)
+    assert samples.shape[1] / rate == pytest.approx(FRAMES / FPS, abs=0.1)
+    assert np.abs(samples).max() > 0.1
+
+
+@pytest.mark.slow
+def test_a_workflow_leaves_nothing_behind_that_changes_another(comfy_server, prompt_of, tmp_path):
+    alone = prompt_of("tiny_image_audio")
+    expected = frames_of(video_of(comfy_server, comfy_server.queue(alone)))
+    comfy_server.queue(prompt_of("tiny_native_parts"))
+
+    # Under another name the same picture is new to the cache, which keeps the models that both runs then share.
+    again = prompt_of("tiny_image_audio")
+    shutil.copy(WORKFLOWS / "assets" / "presenter.png", tmp_path / "same_presenter.png")
+    workflow.set_input(again, "LoadImage", "image", comfy_server.upload(tmp_path / "same_presenter.png"))
+    entry = comfy_server.queue(again)
+
+    assert sampler_in(again) in freshly_run(entry)
+    np.testing.assert_array_equal(frames_of(video_of(comfy_server, entry)), expected)
+
+
+@pytest.mark.slow
+def test_another_seed_makes_another_video(comfy_server, prompt_of):
+    prompt = prompt_of("tiny_text_audio")
+    first = frames_of(video_of(comfy_server, comfy_server.queue(prompt)))
+    workflow.set_input(prompt, "ApoAvatarSampler", "seed", 1)
+    second = frames_of(video_of(comfy_server, comfy_server.queue(prompt)))
+    assert not np.array_equal(first, second)
+
+
+async def events(socket: aiohttp.ClientWebSocketResponse, prompt_id: str):
+    """(type, data) of each message about a prompt, until it has ended."""
+    async for message in socket:
+        if message.type != aiohttp.WSMsgType.TEXT:
+            continue
+        event = json.loads(message.data)
+        if event["data"].get("prompt_id") == prompt_id:
+            yield event["type"], event["data"]
+            if event["type"] in ("execution_success", "execution_error", "execution_interrupted"):
+                return
+
+
+async def watch(server, prompt: dict, interrupt_at_step: int | None = None) -> tuple[str, list[tuple[int, int]]]:
+    """Run a prompt with the websocket open: its id and the sampler's (step, steps) as they were told."""
+    progress = []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{server.url}/ws", params={"clientId": "watcher"}) as socket,
+    ):
+        prompt_id = await asyncio.to_thread(server.submit, prompt, "watcher")
+        async for kind, data in events(socket, prompt_id):
+            if kind == "progress" and data["node"] == sampler_in(prompt):
+                progress.append((data["value"], data["max"]))
+                if data["value"] == interrupt_at_step:
+                    async with session.post(f"{server.url}/interrupt") as answer:
+                        assert answer.status == 200
+    return prompt_id, progress
+
+
+@pytest.mark.slow
+def test_every_step_is_told_on_the_websocket(comfy_server, prompt_of):
+    prompt = prompt_of("tiny_text_audio", steps=3)
+    prompt_id, progress = asyncio.run(watch(comfy_server, prompt))
+    comfy_server.wait(prompt_id)
+    assert [step for step in progress if step[0] > 0] == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.slow
+def test_cancelling_stops_within_a_step_and_the_server_goes_on(comfy_server, prompt_of):
+    # Larger than usual, so that a step takes much longer than a message.
+    prompt = prompt_of("tiny_text_audio", steps=1000)
+    for side in ("width", "height"):
+        workflow.set_input(prompt, "ApoAvatarConditioning", side, 256)
+    prompt_id, progress = asyncio.run(watch(comfy_server, prompt, interrupt_at_step=1))
+
+    # The step that was running when it was told, and one whose message was already on its way.
+    assert progress[-1][0] <= 3
+    with pytest.raises(WorkflowError, match="interrupted"):
+        comfy_server.wait(prompt_id)
+    video = video_of(comfy_server, comfy_server.queue(prompt_of("tiny_text_audio", steps=1)))
+    assert len(frames_of(video)) == FRAMES
