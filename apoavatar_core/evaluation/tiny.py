@@ -25,8 +25,8 @@ from ..synthetic.motion import frame_loudness
 from . import measures
 from .generator import HARD, MODES, POSE_FREE, SILENCE
 
-Generate = Callable[[Clip, str, int], np.ndarray]
-"""(clip, mode, seed) → uint8 frames [T, H, W, 3]; `TinyGenerator` is one."""
+Generate = Callable[[Clip, int], dict[str, np.ndarray]]
+"""(clip, seed) → uint8 frames [T, H, W, 3] for each of MODES; `TinyGenerator` is one."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Evaluation:
         silence = silent_drawing(clip)
         drawn, silent = watch(network, clip.frames), watch(network, silence)
         shut = measures.mean_seen(silent.openings)
-        pictures = {mode: generate(clip, mode, seed) for mode in MODES}
+        pictures = generate(clip, seed)
         about = {"seed": seed, "caption": clip.caption}
         films = {mode: watch(network, frames) for mode, frames in pictures.items()}
         self.generated.append(about | measure(clip, films, shut))
