@@ -69,10 +69,10 @@ class ComfyServer:
         with direct.open(self.url + path + suffix, timeout=60) as response:
             return response.read()
 
-    def post(self, path: str, body: bytes, content_type: str) -> dict:
+    def post(self, path: str, body: bytes, content_type: str = "application/json") -> dict | None:
         request = urllib.request.Request(self.url + path, body, {"Content-Type": content_type})
         with direct.open(request, timeout=600) as response:
-            return json.loads(response.read())
+            return json.loads(response.read() or b"null")
 
     def object_info(self) -> dict:
         """What every node takes and gives."""
@@ -84,14 +84,26 @@ class ComfyServer:
         return self.post("/upload/image", body, content_type)["name"]
 
     def submit(self, prompt: dict, client_id: str | None = None) -> str:
-        """Queues an API prompt; returns its id. `client_id` is the websocket that hears of its progress."""
+        """Queues an API prompt; returns its id. `client_id` is the websocket that hears of its progress.
+
+        ComfyUI runs the good outputs of a prompt whose others it refuses. Here such a prompt doesn't run at all.
+        """
         body = {"prompt": prompt, "client_id": client_id or uuid.uuid4().hex}
         try:
-            return self.post("/prompt", json.dumps(body).encode(), "application/json")["prompt_id"]
+            answer = self.post("/prompt", json.dumps(body).encode())
         except urllib.error.HTTPError as error:
             if error.code != 400:
                 raise
-            raise WorkflowError(describe_refusal(json.loads(error.read()), prompt)) from None
+            raise WorkflowError(describe_refusal(json.loads(error.read()))) from None
+        if answer["node_errors"]:
+            self.cancel(answer["prompt_id"])
+            raise WorkflowError(describe_refusal(answer))
+        return answer["prompt_id"]
+
+    def cancel(self, prompt_id: str) -> None:
+        """Takes a prompt out of the queue, or stops it if it runs."""
+        self.post("/queue", json.dumps({"delete": [prompt_id]}).encode())
+        self.post("/interrupt", json.dumps({"prompt_id": prompt_id}).encode())
 
     def wait(self, prompt_id: str) -> dict:
         """The history entry of a prompt once it is done; a failed node's message as an error."""
@@ -136,15 +148,16 @@ def multipart(fields: dict[str, str], file_field: str, path: Path) -> tuple[byte
     return b"".join(parts) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
-def describe_refusal(answer: dict, prompt: dict) -> str:
+def describe_refusal(answer: dict) -> str:
     """Why ComfyUI did not take a prompt."""
     reasons = [
         f"{problem['class_type']} (node {node_id}): {error['message']}: {error['details']}"
         for node_id, problem in answer["node_errors"].items()
         for error in problem["errors"]
     ]
-    general = answer["error"]
-    return "ComfyUI refused the workflow: " + ("; ".join(reasons) or f"{general['message']} {general['details']}")
+    if not reasons:
+        reasons = ["{message} {details}".format(**answer["error"])]
+    return "ComfyUI refused the workflow: " + "; ".join(reasons)
 
 
 def refuse_failed(entry: dict) -> None:

@@ -1,4 +1,5 @@
 """The server that `dev.py` and the tests start: it writes nowhere but in its own folders, and it is always stopped."""
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from devtools.errors import WorkflowError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +24,17 @@ def test_comfyui_folder_is_only_read(comfy_server, comfyui_folder):
     ]
     # Only the compiled modules of a folder that is this checkout's own: their being made touches the folders.
     assert [path for path in written if not (path / "__pycache__").is_dir()] == []
+
+
+def test_prompt_with_one_bad_output_does_not_run_the_others(comfy_server):
+    picture = {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": 0}}
+    good = {"class_type": "PreviewImage", "inputs": {"images": ["picture", 0]}}
+    bad = {"class_type": "PreviewImage", "inputs": {}}
+    with pytest.raises(WorkflowError, match="PreviewImage .node bad.*images"):
+        comfy_server.submit({"picture": picture, "good": good, "bad": bad})
+    queue = json.loads(comfy_server.get("/queue"))
+    assert queue["queue_pending"] == []
+    comfy_server.queue({"picture": picture, "good": good})  # and the next one runs
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal that asks a process to end")
