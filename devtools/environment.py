@@ -149,7 +149,7 @@ def setup_steps(layout: Layout, for_tests: bool) -> list[Step]:
         steps.append(source)
     steps += [comfyui, pack]
     if for_tests:
-        packages = dev_requirements(layout.root)
+        packages = extra(layout.root, "train") + extra(layout.root, "dev")
         steps.append(pip_step(layout, "dev", "test packages", packages, lambda: packages))
     return steps
 
@@ -183,10 +183,10 @@ def hash_of(texts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def dev_requirements(root: Path) -> list[str]:
-    """The `dev` extra. A TOML list of plain strings is a Python list too, and Python 3.10 has no TOML reader."""
+def extra(root: Path, name: str) -> list[str]:
+    """An extra of the project. A TOML list of plain strings is a Python list too, and Python 3.10 has no TOML reader."""
     text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    return ast.literal_eval(re.search(r"^dev = (\[.*?\])$", text, re.MULTILINE | re.DOTALL).group(1))
+    return ast.literal_eval(re.search(rf"^{name} = (\[.*?\])$", text, re.MULTILINE | re.DOTALL).group(1))
 
 
 def refuse_what_is_no_comfyui(layout: Layout) -> None:

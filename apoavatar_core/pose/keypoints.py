@@ -15,6 +15,8 @@ GROUPS = {"body": 18, "left_hand": 21, "right_hand": 21, "face": 70}
 
 RIGHT_WRIST, LEFT_WRIST = 4, 7
 RIGHT_EYE, LEFT_EYE = 14, 15
+LIPS = slice(48, 68)
+"""The outer and inner lips among the face landmarks."""
 
 _FRAME_KEYS = {
     "body": "pose_keypoints_2d",

@@ -50,6 +50,22 @@ def binding() -> ModuleType:
     return sys.modules[name]
 
 
+def autocast() -> torch.autocast:
+    """bf16 where the CPU computes in it; elsewhere fp32, for bf16 that is emulated takes a hundred times as long."""
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast)
+
+
+def compile_norms(vae: nn.Module) -> None:
+    """Let torch.compile fuse the VAE's RMS norms, whose five passes over memory are a third of a step on a CPU."""
+    from comfy.ldm.wan.vae import RMS_norm
+
+    torch._dynamo.config.recompile_limit = 256
+    for module in vae.modules():
+        if isinstance(module, RMS_norm):
+            module.compile(dynamic=True)
+
+
 def initialize(module: nn.Module, gain: float = 1.0) -> None:
     """Give every tensor of a ComfyUI module a value: its operations leave memory as it was.
 
@@ -88,16 +104,42 @@ def load_vae(path: Path) -> nn.Module:
     return vae.eval()
 
 
-def build_dit(config: dict) -> nn.Module:
-    """Wan's DiT with ComfyUI's own code; `config` holds its arguments (dim, num_heads, …). Initialised."""
+def new_dit(dimensions: dict[str, int], text_dim: int, text_len: int) -> nn.Module:
+    """Wan's image-to-video DiT with ComfyUI's own code and random weights: 16 noisy channels, 4 of mask and 16 of
+    reference in. dimensions: dim, ffn_dim, num_heads, num_layers.
+    """
     from comfy.ldm.wan.model import WanModel
 
-    dit = WanModel(operations=nn, **config)
+    dit = WanModel(
+        operations=nn, in_dim=2 * LATENT_CHANNELS + 4, text_dim=text_dim, text_len=text_len, **dimensions
+    )
     initialize(dit)
     for name, parameter in dit.named_parameters():
         if name.endswith("modulation"):
             nn.init.normal_(parameter, std=dit.dim**-0.5)
     nn.init.zeros_(dit.head.head.weight)
+    return dit
+
+
+def load_dit(path: Path) -> nn.Module:
+    """The Wan DiT of a file, in float32 and with gradients; its dimensions are read as ComfyUI's loader reads them.
+
+    Raises:
+        ValueError: the file is no Wan text- or image-to-video model.
+    """
+    import comfy.model_detection
+    import comfy.utils
+    from comfy.ldm.wan.model import WanModel
+
+    tensors, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
+    config = comfy.model_detection.detect_unet_config(tensors, "", metadata=metadata)
+    if config is None or config.get("image_model") != "wan2.1":
+        raise ValueError(f"backbone: {path} is no Wan model")
+    config.pop("model_type", None)
+    dit = WanModel(operations=nn, **config)
+    missing, unexpected = dit.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
+    if missing or unexpected:
+        raise ValueError(f"backbone: {path} is no plain Wan text- or image-to-video model ({(missing + unexpected)[0]})")
     return dit
 
 

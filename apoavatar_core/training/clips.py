@@ -58,14 +58,32 @@ def draw_bank(folder: Path, clips: int, frames: int, size: int, workers: int) ->
 
 def load_clip(folder: Path, seed: int) -> StoredClip:
     """The clip of `seed`, its frames as a memory map."""
-    frames_path, speech_path, facts_path = _paths(folder, seed)
+    _, speech_path, facts_path = _paths(folder, seed)
     facts = json.loads(facts_path.read_text())
-    return StoredClip(np.load(frames_path, mmap_mode="r"), np.load(speech_path), facts["keypoints"], facts["caption"])
+    return StoredClip(load_frames(folder, seed), np.load(speech_path), facts["keypoints"], facts["caption"])
+
+
+def load_frames(folder: Path, seed: int) -> np.ndarray:
+    """The pictures of the clip of `seed` alone: uint8 [T, H, W, 3], a memory map."""
+    return np.load(_paths(folder, seed)[0], mmap_mode="r")
 
 
 def seeds_in(folder: Path) -> list[int]:
     """The seeds of all whole clips in the bank, in order."""
     return sorted(int(path.stem) for path in folder.glob("*.json"))
+
+
+class ClipBank:
+    """The bank as `prepare` reads it: names of its clips, and each of them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        return [f"{seed:06d}" for seed in seeds_in(self.folder)]
+
+    def load(self, name: str) -> StoredClip:
+        return load_clip(self.folder, int(name))
 
 
 def main() -> None:

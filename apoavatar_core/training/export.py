@@ -32,7 +32,7 @@ def fold_latent_scale(vae: nn.Module, mean: Tensor, deviation: Tensor, wan_mean:
     vae.conv2.weight /= scale.view(1, -1, 1, 1, 1)
 
 
-def export_dit(path: Path, dit: nn.Module, config: dict) -> None:
+def export_dit(path: Path, dit: nn.Module) -> None:
     """A DiT for UNETLoader; what its tensors' shapes don't tell goes into the metadata."""
-    told = {key: config[key] for key in ("num_heads", "text_dim", "text_len") if key in config}
+    told = {"num_heads": dit.num_heads, "text_dim": dit.text_embedding[0].in_features, "text_len": dit.text_len}
     write(path, dit.state_dict(), {"config": json.dumps({"transformer": told})})

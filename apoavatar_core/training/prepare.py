@@ -5,7 +5,7 @@ Everything passes through the code that inference uses, so that a model meets in
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from ..adapters.pose_adapter import group_by_latent_frame
 from ..audio_features import LogMelEncoder, features_at_video_rate, latent_frame_windows
 from ..checkpoints.safe_file import write_tensors
-from ..pose.keypoints import from_frame
+from ..pose.keypoints import LIPS, VISIBLE, PersonKeypoints, from_frame
 from ..pose.render import render_pose
 from ..refocusing import RefocusingConfig, refocus
 from ..speaking_prompt import SPEAKING_PROMPT, append_tokens
 from . import backbone
-from .clips import StoredClip, load_clip, seeds_in
+from .clips import ClipBank, StoredClip
+from .video_folder import VideoFolder
 
 FPS = 24.0
 SAMPLE_RATE = 16_000
@@ -29,25 +30,30 @@ OPEN_TAIL = 9
 """Frames of grey that bring the VAE to its steady state; behind them the latent repeats."""
 
 
-def pixels(frames: np.ndarray) -> Tensor:
-    """uint8 [T, H, W, 3] → float [1, 3, T, H, W] in [−1, 1]."""
-    return (torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2).float() / 127.5 - 1)[None].contiguous()
+def pixels(clips: np.ndarray) -> Tensor:
+    """uint8 [B, T, H, W, 3] → float [B, 3, T, H, W] in [−1, 1]."""
+    return (torch.from_numpy(clips).permute(0, 4, 1, 2, 3).float() / 127.5 - 1).contiguous()
 
 
 @torch.no_grad()
-def encode_video(vae: nn.Module, frames: np.ndarray) -> Tensor:
-    """Latents [16, T_lat, h, w] of the VAE itself (before Wan's normalisation), in bf16: five times faster on a CPU."""
-    with torch.autocast("cpu", torch.bfloat16):
-        return vae.encode(pixels(frames))[0].float()
+def encode_videos(vae: nn.Module, clips: np.ndarray) -> Tensor:
+    """Latents [B, 16, T_lat, h, w] of the VAE itself (before Wan's normalisation).
+
+    Give it more than one clip: a batch of one takes PyTorch's slow 3-D convolution on CPUs, ten times as long.
+    """
+    with backbone.autocast():
+        return vae.encode(pixels(clips)).float()
 
 
-def encode_reference(vae: nn.Module, frame: np.ndarray, latent_length: int) -> Tensor:
-    """Latents of a clip whose first frame is given and whose others are grey, as the conditioning node makes it."""
-    clip = np.full((OPEN_TAIL, *frame.shape), 127.5, np.float32)
-    clip[0] = frame
-    latent = encode_video(vae, clip)
-    tail = latent[:, -1:].expand(-1, latent_length - latent.shape[1], -1, -1)
-    return torch.cat([latent, tail], dim=1)
+def encode_references(vae: nn.Module, frames: np.ndarray, latent_length: int) -> Tensor:
+    """Latents of clips whose first frames [B, H, W, 3] are given and whose others are grey, as the conditioning node
+    makes them.
+    """
+    clips = np.full((len(frames), OPEN_TAIL, *frames.shape[1:]), 127.5, np.float32)
+    clips[:, 0] = frames
+    latents = encode_videos(vae, clips)
+    tail = latents[:, :, -1:].expand(-1, -1, latent_length - latents.shape[2], -1, -1)
+    return torch.cat([latents, tail], dim=2)
 
 
 def audio_windows(speech: np.ndarray, frames: int) -> Tensor:
@@ -62,52 +68,72 @@ def encode_text(clip, text: str) -> Tensor:
     return embedding[0]
 
 
-def prepare_clip(stored: StoredClip, vae: nn.Module, clip) -> dict[str, Tensor]:
-    """All tensors of one clip; latents are in the VAE's own scale."""
-    frames = stored.frames.shape[0]
-    size = stored.frames.shape[1]
-    latents = encode_video(vae, stored.frames)
-    rendered = torch.from_numpy(render_pose([from_frame(frame) for frame in stored.keypoints], size, size))
+def mouth_cells(people: Sequence[PersonKeypoints], height: int, width: int) -> Tensor:
+    """Which latent cells hold a piece of the mouth: bool [T_lat, h, w] for T = 4n+1 people; none where it is unseen."""
+    lips = torch.from_numpy(np.stack([person.face[LIPS] for person in people]))
+    seen = lips[..., 2].amin(-1) >= VISIBLE
+    low, high = lips[..., :2].amin(1), lips[..., :2].amax(1)
+    y, x = torch.arange(height) / height, torch.arange(width) / width
+    rows = (y < high[:, 1:]) & (y + 1 / height > low[:, 1:])
+    columns = (x < high[:, :1]) & (x + 1 / width > low[:, :1])
+    cells = rows[:, :, None] & columns[:, None, :] & seen[:, None, None]
+    return group_by_latent_frame(cells[None])[0].any(1)
+
+
+def prepare_clip(stored: StoredClip, latents: Tensor, reference: Tensor, clip) -> dict[str, Tensor]:
+    """All tensors of one clip; latents [16, T_lat, h, w] are in the VAE's own scale."""
+    frames, height, width = stored.frames.shape[:3]
+    people = [from_frame(frame) for frame in stored.keypoints]
+    rendered = torch.from_numpy(render_pose(people, width, height))
     text = encode_text(clip, stored.caption)
     gate = refocus(stored.speech, SAMPLE_RATE, frames, FPS, RefocusingConfig())
     return {
         "latents": latents.half(),
-        "reference": encode_reference(vae, stored.frames[0], latents.shape[1]).half(),
+        "reference": reference.half(),
         "audio": audio_windows(stored.speech, frames).half(),
         "pose": rearrange(group_by_latent_frame(rendered[None])[0], "t f h w c -> (f c) t h w").contiguous(),
+        "mouth": mouth_cells(people, *latents.shape[2:]),
+        "posed": torch.tensor(any(person.points[:, 2].any() for person in people)),
         "dropout": torch.from_numpy(gate.dropout).float(),
         "text": text.half(),
         "speaking_text": append_tokens(text[None], encode_text(clip, SPEAKING_PROMPT)[None])[0].half(),
     }
 
 
-def prepare(bank: Path, out: Path, vae: nn.Module, clip, share: tuple[int, int]) -> None:
-    """Prepare the bank's clips number `share[0]`, + share[1], …; those already there are kept."""
+def prepare(
+    source: ClipBank | VideoFolder, out: Path, vae: nn.Module, clip, share: tuple[int, int], batch: int = 4
+) -> None:
+    """Prepare the source's clips number `share[0]`, + share[1], …; those already there are kept, and those that cannot
+    be read are named, skipped and counted.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    seeds = seeds_in(bank)[share[0] :: share[1]]
-    for done, seed in enumerate(seeds, 1):
-        path = out / f"{seed:06d}.safetensors"
-        if not path.exists():
-            write_tensors(path, prepare_clip(load_clip(bank, seed), vae, clip), {})
-        if done % 20 == 0 or done == len(seeds):
-            print(f"prepared {done}/{len(seeds)} clips", flush=True)
+    names = source.names()[share[0] :: share[1]]
+    missing = [name for name in names if not (out / f"{name}.safetensors").exists()]
+    broken = 0
+    for start in range(0, len(missing), batch):
+        group = {}
+        for name in missing[start : start + batch]:
+            try:
+                group[name] = source.load(name)
+            except ValueError as error:
+                broken += 1
+                print(f"skipped {name}: {error}", flush=True)
+        if group:
+            frames = np.stack([stored.frames for stored in group.values()])
+            latents = encode_videos(vae, frames)
+            references = encode_references(vae, frames[:, 0], latents.shape[2])
+            for (name, stored), *parts in zip(group.items(), latents, references):
+                write_tensors(out / f"{name}.safetensors", prepare_clip(stored, *parts, clip), {})
+        print(f"prepared {min(start + batch, len(missing))}/{len(missing)} clips", flush=True)
+    if broken:
+        print(f"{broken} of {len(missing)} clips were skipped", flush=True)
 
 
-def main() -> None:
+def prepare_with_tiny_preset(source: ClipBank | VideoFolder, out: Path, share: tuple[int, int]) -> None:
+    """Prepare clips with the tiny preset's VAE and T5."""
     from ..checkpoints import presets
     from ..checkpoints.safe_file import json_field, read_metadata, read_tensors
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=Path, required=True, help="folder of the clip bank")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the prepared clips")
-    parser.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N")
-    arguments = parser.parse_args()
-    backbone.use_comfyui()
-    torch.set_flush_denormal(True)
     config = json_field(read_metadata(presets.TINY_T5), "config", presets.TINY_T5)
     clip = backbone.binding().text_encoder(read_tensors(presets.TINY_T5), config)
-    prepare(arguments.clips, arguments.out, backbone.load_vae(presets.TINY_VAE), clip, tuple(arguments.share))
-
-
-if __name__ == "__main__":
-    main()
+    prepare(source, out, backbone.load_vae(presets.TINY_VAE), clip, share)

@@ -12,6 +12,7 @@ import json
 import math
 import time
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +20,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..pose.keypoints import GROUPS, LEFT_WRIST, RIGHT_WRIST, VISIBLE, from_frame
+from ..pose.measurements import LOWER_INNER_LIP, UPPER_INNER_LIP
 from . import backbone
 from .checkpoint import load_state, save_state
-from .clips import load_clip, seeds_in
+from .clips import load_clip, load_frames, seeds_in
+from .optimizers import build_optimizers, set_learning_rate
+
+FACE = sum(GROUPS.values()) - GROUPS["face"]
+"""Index of the first face landmark among a person's points."""
 
 
 @dataclass(frozen=True)
 class VAETrainingConfig:
-    """One run: (steps, batch, frames, crop) per stage, in order."""
+    """One run. `stages` are (steps, batch, frames, crop, first and last learning rate of Muon); `detail_share` of the crops
+    are centred on a mouth or a hand; `compile_norms` wants a C++ compiler and saves a third of a step.
+    """
 
     dim: int = 16
-    stages: tuple[tuple[int, int, int, int], ...] = ((1500, 8, 1, 64), (1200, 2, 17, 64), (400, 1, 49, 64))
-    learning_rate: float = 1.5e-3
-    final_learning_rate: float = 1e-4
+    stages: tuple[tuple[int, int, int, int, float, float], ...] = (
+        (2000, 8, 1, 64, 0.03, 0.005),
+        (700, 2, 17, 64, 0.005, 0.0002),
+    )
     latent_noise: float = 0.1
     latent_penalty: float = 1e-3
+    detail_share: float = 0.5
+    compile_norms: bool = False
     held_out: int = 2
     seed: int = 0
+
+
+CONSTANT_CHANNEL = 4.0
+"""Constant value of channel 0. The norms divide by a length; with it in the sum, brightness survives the division."""
 
 
 def initialize_vae(vae: nn.Module) -> None:
@@ -59,6 +75,9 @@ def initialize_vae(vae: nn.Module) -> None:
                 out_channels, in_channels = module.weight.shape[:2]
                 module.weight.zero_()
                 module.weight[:, :, -1, 0, 0] = torch.eye(in_channels).repeat(out_channels // in_channels, 1)
+            if name.endswith(("coder.conv1", "shortcut", "resample.1")) and not isinstance(module, nn.Identity):
+                module.weight[0].zero_()
+                module.bias[0] = CONSTANT_CHANNEL
 
 
 def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
@@ -69,13 +88,33 @@ def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
     return difference.abs().mean() + 0.5 * edges + coarse
 
 
-def sample_crops(folder: Path, seeds: list[int], batch: int, frames: int, crop: int, rng: np.random.Generator) -> Tensor:
+@lru_cache(maxsize=None)
+def details(folder: Path, seed: int) -> np.ndarray:
+    """Where the mouth and both wrists are: [T, 3, 2] as (x, y) fractions of the frame, NaN where unseen."""
+    points = np.stack([from_frame(frame).points for frame in load_clip(folder, seed).keypoints])
+    points = np.where(points[..., 2:] >= VISIBLE, points[..., :2], np.nan)
+    mouth = points[:, [FACE + landmark for landmark in UPPER_INNER_LIP + LOWER_INNER_LIP]].mean(1, keepdims=True)
+    return np.concatenate([mouth, points[:, [RIGHT_WRIST, LEFT_WRIST]]], axis=1)
+
+
+def crop_corner(size: int, crop: int, centre: np.ndarray | None, rng: np.random.Generator) -> tuple[int, int]:
+    """(y, x) of a crop: anywhere, or with `centre` (x, y) in its middle as far as the frame allows."""
+    if centre is None or not np.isfinite(centre).all():
+        return int(rng.integers(0, size - crop + 1)), int(rng.integers(0, size - crop + 1))
+    x, y = np.clip((centre * size - crop / 2).round().astype(int), 0, size - crop)
+    return int(y), int(x)
+
+
+def sample_crops(
+    folder: Path, seeds: list[int], batch: int, frames: int, crop: int, detail_share: float, rng: np.random.Generator
+) -> Tensor:
     """Random crops in space and time as float [B, 3, T, crop, crop] in [−1, 1]."""
     crops = []
     for seed in rng.choice(seeds, batch):
-        clip = load_clip(folder, int(seed)).frames
-        t = rng.integers(0, clip.shape[0] - frames + 1)
-        y, x = rng.integers(0, clip.shape[1] - crop + 1), rng.integers(0, clip.shape[2] - crop + 1)
+        clip = load_frames(folder, int(seed))
+        t = int(rng.integers(0, clip.shape[0] - frames + 1))
+        centre = details(folder, int(seed))[t, rng.integers(3)] if rng.random() < detail_share else None
+        y, x = crop_corner(clip.shape[1], crop, centre, rng)
         crops.append(np.asarray(clip[t : t + frames, y : y + crop, x : x + crop]))
     pixels = torch.from_numpy(np.stack(crops)).permute(0, 4, 1, 2, 3).float()
     return (pixels / 127.5 - 1).contiguous()
@@ -87,18 +126,24 @@ def validate(vae: nn.Module, folder: Path, seeds: list[int], picture: Path) -> t
     from PIL import Image
 
     first, last, rows = [], [], []
-    for seed in seeds:
-        frames = np.asarray(load_clip(folder, seed).frames)
-        pixels = (torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1)[None].contiguous()
-        output = vae.decode(vae.encode(pixels)).clamp(-1, 1)
-        error = ((output - pixels) / 2).square().mean((0, 1, 3, 4))
+    clips = [np.array(load_frames(folder, seed)) for seed in seeds]
+    # A batch of one takes PyTorch's slow 3-D convolution on CPUs.
+    batch = (torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1).contiguous()
+    outputs = vae.decode(vae.encode(batch)).clamp(-1, 1)
+    for frames, pixels, output in zip(clips, batch, outputs):
+        error = ((output - pixels) / 2).square().mean((0, 2, 3))
         first.append(-10 * error[:9].mean().log10())
         last.append(-10 * error[-9:].mean().log10())
         shown = [0, 4, 12, 24, frames.shape[0] - 1]
-        rendered = ((output[0].permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()
+        rendered = ((output.permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()
         rows += [np.concatenate(frames[shown], 1), np.concatenate(rendered[shown], 1)]
     Image.fromarray(np.concatenate(rows)).save(picture)
     return float(torch.stack(first).mean()), float(torch.stack(last).mean())
+
+
+def half_cosine(first: float, last: float, progress: float) -> float:
+    """From `first` at progress 0 to `last` at 1."""
+    return last + 0.5 * (first - last) * (1 + math.cos(math.pi * progress))
 
 
 def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
@@ -109,35 +154,37 @@ def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
     torch.set_flush_denormal(True)
     torch.manual_seed(config.seed)
     initialize_vae(vae)
-    optimizer = torch.optim.AdamW(vae.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=1e-4)
+    schedule = [
+        (*stage[1:4], half_cosine(*stage[4:], i / stage[0])) for stage in config.stages for i in range(stage[0])
+    ]
+    if config.compile_norms:
+        backbone.compile_norms(vae)
+    optimizers = build_optimizers("muon", vae, weight_decay=0.0)
     total = sum(steps for steps, *_ in config.stages)
     step, checkpoint = 0, run / "state.pt"
     if checkpoint.exists():
         state = load_state(checkpoint)
         vae.load_state_dict(state["vae"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         step = state["step"]
-    schedule = [stage[1:] for stage in config.stages for _ in range(stage[0])]
     clock, average = time.time(), None
     while step < total:
         seeds = seeds_in(folder)[config.held_out :]
         rng = np.random.default_rng((config.seed, step))
         torch.manual_seed(step)
-        batch, frames, crop = schedule[step]
-        rate = config.final_learning_rate + 0.5 * (config.learning_rate - config.final_learning_rate) * (
-            1 + math.cos(math.pi * step / total)
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 50)
-        target = sample_crops(folder, seeds, batch, frames, crop, rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        batch, frames, crop, rate = schedule[step]
+        set_learning_rate(optimizers, rate * min(1.0, (step + 1) / 20))
+        target = sample_crops(folder, seeds, batch, frames, crop, config.detail_share, rng)
+        with backbone.autocast():
             latent = vae.encode(target)
             output = vae.decode(latent + config.latent_noise * torch.randn_like(latent))
         loss = reconstruction_loss(output.float(), target)
         (loss + config.latent_penalty * latent.float().square().mean()).backward()
         nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         step += 1
         average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
         if not math.isfinite(loss.item()):
@@ -146,7 +193,8 @@ def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
             spread = latent.float().std()
             print(f"step {step}/{total} loss {average:.4f} (now {loss.item():.3f}) latent std {spread:.2f} {time.time() - clock:.0f} s", flush=True)
         if step % 100 == 0 or step == total:
-            save_state(checkpoint, {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step})
+            state = {"vae": vae.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+            save_state(checkpoint, {**state, "step": step})
         if step % 500 == 0 or step == total:
             psnr = validate(vae, folder, seeds_in(folder)[: config.held_out], run / f"step_{step:06d}.png")
             print(f"step {step} PSNR first {psnr[0]:.2f} dB, last {psnr[1]:.2f} dB", flush=True)
@@ -158,10 +206,10 @@ def export(vae: nn.Module, folder: Path, seeds: list[int], path: Path) -> None:
     import comfy.latent_formats
 
     from .export import fold_latent_scale, write
-    from .prepare import encode_video
+    from .prepare import encode_videos
 
     wan = comfy.latent_formats.Wan21()
-    latents = torch.cat([encode_video(vae, load_clip(folder, seed).frames).flatten(1) for seed in seeds], dim=1)
+    latents = encode_videos(vae, np.stack([load_frames(folder, seed) for seed in seeds])).transpose(0, 1).flatten(1)
     fold_latent_scale(
         vae, latents.mean(1), latents.std(1), wan.latents_mean.view(-1), wan.latents_std.view(-1)
     )
@@ -185,7 +233,7 @@ def main() -> None:
     backbone.use_comfyui()
     vae = backbone.build_vae(config.dim)
     vae.load_state_dict(load_state(arguments.run / "state.pt")["vae"])
-    export(vae, arguments.clips, seeds_in(arguments.clips)[:12], TINY_VAE)
+    export(vae, arguments.clips, seeds_in(arguments.clips)[:6], TINY_VAE)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""Train an ApoAvatar model: `python -m apoavatar_core.training prepare DATA …`, then `… train CONFIG.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from . import backbone
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train as a YAML file says")
+    train.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    train.add_argument("--resume", action="store_true", help="go on with the run that the folder holds")
+
+    prepare = commands.add_parser("prepare", help="compute what training needs of every clip, once")
+    prepare.add_argument("data", type=Path, metavar="FOLDER", help="a bank of synthetic clips, or films with sidecars")
+    prepare.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the prepared clips go")
+    prepare.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N")
+    prepare.add_argument("--frames", type=int, default=49, metavar="N", help="of a piece of a film (4n+1, default: 49)")
+    prepare.add_argument(
+        "--size", type=int, nargs=2, default=(128, 128), metavar=("WIDTH", "HEIGHT"), help="films are cropped and scaled to"
+    )
+
+
+def train(arguments: argparse.Namespace) -> None:
+    from .config import read_config
+    from .trainer import Trainer
+
+    Trainer(read_config(arguments.config), arguments.resume).run()
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    from .clips import ClipBank
+    from .prepare import FPS, prepare_with_tiny_preset
+    from .video_folder import SUFFIX, VideoFolder
+
+    source = ClipBank(arguments.data)
+    if any(arguments.data.glob(f"*{SUFFIX}")):
+        source = VideoFolder(arguments.data, arguments.frames, *arguments.size, FPS)
+    if not source.names():
+        raise ValueError(f"{arguments.data} holds neither synthetic clips nor {SUFFIX} films")
+    prepare_with_tiny_preset(source, arguments.out, tuple(arguments.share))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m apoavatar_core.training", description=__doc__)
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    torch.set_flush_denormal(True)
+    try:
+        backbone.use_comfyui()
+        {"train": train, "prepare": prepare}[arguments.command](arguments)
+    except (ValueError, FloatingPointError, FileNotFoundError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""What a training run is: a YAML file that becomes one immutable `TrainingConfig`."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from .pose_schemes import PoseScheme
+
+BRANCHES = ("audio", "pose", "text", "video")
+"""The four branches of §4.1: the adapter's two, the backbone's text cross-attention, and the rest of the backbone."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The DiT under training: `file` holds a Wan model, or `new` the dimensions of one with random weights.
+
+    new: dim, ffn_dim, num_heads and num_layers of Wan's DiT.
+    """
+
+    file: Path | None = None
+    new: dict[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.new is None):
+            raise ValueError("backbone needs either `file`, a Wan diffusion model, or `new`, the dimensions of one")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Widths of the ApoAvatar adapter, and the number of audio tokens that one video frame contributes."""
+
+    audio_dim: int = 768
+    tokens_per_frame: int = 8
+    pose_channels: int = 64
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Chances of a null condition for each clip (so that all five states of Eq. 8 are trained), and the pose's mask.
+
+    pose_scheme: one of `PoseScheme`, the rows of Table 4. whole_pose: chance that a pose which is kept acts in every
+    frame, as in the hard mode (A.1), instead of being masked.
+    """
+
+    text_dropout: float = 0.1
+    image_dropout: float = 0.1
+    audio_dropout: float = 0.1
+    pose_dropout: float = 0.5
+    pose_scheme: PoseScheme = PoseScheme.REFOCUSING
+    whole_pose: float = 0.3
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive steps under the same rules.
+
+    batch: clips per step, over all processes; latent_frames: of each clip, from its start. The learning rate goes along
+    half a cosine from `learning_rate` to `final_learning_rate` after `warmup` linear steps. train: the branches that
+    learn. restore: branches that go back to the backbone file's weights when the stage begins (§4.1, stage 2).
+    """
+
+    steps: int
+    batch: int
+    latent_frames: int
+    learning_rate: float
+    final_learning_rate: float
+    warmup: int = 100
+    train: tuple[str, ...] = BRANCHES
+    restore: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (*self.train, *self.restore):
+            if name not in BRANCHES:
+                raise ValueError(f"stages: there is no branch {name!r}, only {', '.join(BRANCHES)}")
+        if self.steps < 1 or self.batch < 1 or self.latent_frames < 1:
+            raise ValueError("stages: steps, batch and latent_frames are 1 or more")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Extra weight of the latents that move most and of the few that hold the mouth; 0 is Eq. 1 as it stands."""
+
+    motion_weight: float = 0.0
+    mouth_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One run.
+
+    data: folder that `prepare` wrote. run: folder for state, log and results. optimizer: "adamw", or "muon" for
+    matrices with AdamW for the rest. shift: of the noise levels (1 = uniform). ema: decay of the averaged weights.
+    precision: "fp32" or "bf16" (autocast). checkpoint_blocks: recompute every block in the backward pass, which trades
+    a third more time for most of the activations' memory. save_every: steps between saves of the state.
+    """
+
+    data: Path
+    run: Path
+    backbone: Backbone
+    stages: tuple[Stage, ...]
+    adapter: Adapter = field(default_factory=Adapter)
+    conditions: Conditions = field(default_factory=Conditions)
+    loss: Loss = field(default_factory=Loss)
+    optimizer: str = "adamw"
+    weight_decay: float = 0.01
+    clip_gradients: float = 1.0
+    ema: float = 0.999
+    shift: float = 3.0
+    precision: str = "fp32"
+    save_every: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("optimizer", ("adamw", "muon")), ("precision", ("fp32", "bf16"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: use {' or '.join(allowed)}")
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """The run that a YAML file describes; relative paths in it start at the working directory.
+
+    Raises:
+        ValueError: what is wrong, with the name of the field.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return build(TrainingConfig, content, "the configuration")
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def build(kind: Any, content: Any, name: str) -> Any:
+    """`content`, plain data from YAML, as an instance of `kind`, a type of a dataclass's field."""
+    if is_dataclass(kind):
+        if not isinstance(content, dict):
+            raise ValueError(f"{name} is {content!r}: write its fields under it")
+        known = {item.name: item for item in fields(kind)}
+        for key in content:
+            if key not in known:
+                raise ValueError(f"{name} has no field {key!r}, only {', '.join(known)}")
+        for key, item in known.items():
+            if key not in content and item.default is MISSING and item.default_factory is MISSING:
+                raise ValueError(f"{name} lacks the field {key!r}")
+        hints = get_type_hints(kind)
+        return kind(**{key: build(hints[key], value, key) for key, value in content.items()})
+    arguments = get_args(kind)
+    if type(None) in arguments:
+        return None if content is None else build(arguments[0], content, name)
+    if arguments and arguments[-1] is Ellipsis:
+        if not isinstance(content, list):
+            raise ValueError(f"{name} is {content!r}: write a list")
+        return tuple(build(arguments[0], value, name) for value in content)
+    if arguments:  # dict[str, int]
+        if not isinstance(content, dict):
+            raise ValueError(f"{name} is {content!r}: write names with numbers under it")
+        return {str(key): build(arguments[1], value, str(key)) for key, value in content.items()}
+    try:
+        if kind in (int, float) and (isinstance(content, bool) or kind(content) != float(content)):
+            raise ValueError
+        return kind(content)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {content!r}, not {describe(kind)}") from None
+
+
+def describe(kind: Any) -> str:
+    """What values a leaf field takes, for people."""
+    if issubclass(kind, PoseScheme):
+        return "one of " + ", ".join(scheme.value for scheme in PoseScheme)
+    return {int: "a whole number", float: "a number", Path: "a path"}.get(kind, "a text")

@@ -1,0 +1,112 @@
+"""The model under training: a Wan DiT with an ApoAvatar adapter, attached by the node's own binding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..adapters import AdapterConfig, ApoAvatarAdapter
+from ..audio_features import LogMelEncoder
+from ..flow_matching import flow_matching_loss, interpolate
+from . import backbone
+from .config import BRANCHES, Loss, TrainingConfig
+from .examples import Batch
+from .prepare import FPS
+from .prepared import PreparedClips
+
+TIMESTEP_SCALE = 1000.0
+"""ComfyUI's flow models see σ · 1000."""
+
+
+class FlowMatching(nn.Module):
+    """DiT and adapter with the loss of Eq. 1 as forward pass, so that DDP and FSDP see one call."""
+
+    def __init__(self, dit: nn.Module, adapter: ApoAvatarAdapter, loss: Loss):
+        super().__init__()
+        self.dit, self.adapter, self.loss = dit, adapter, loss
+        self.options = backbone.attach(dit, adapter)
+
+    def velocity(self, batch: Batch, noisy: Tensor, sigma: Tensor) -> Tensor:
+        """noise − data as the model predicts it for x_σ [B, 16, T_lat, h, w] at σ [B], in float32."""
+        return self.dit(
+            torch.cat([noisy, batch.concat], dim=1),
+            sigma * TIMESTEP_SCALE,
+            batch.text,
+            transformer_options=self.options,
+            apoavatar_audio=batch.audio,
+            apoavatar_pose=batch.pose,
+            apoavatar_pose_gate=batch.pose_gate,
+        ).float()
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss, a scalar."""
+        prediction = self.velocity(batch, interpolate(batch.data, batch.noise, batch.sigma), batch.sigma)
+        weights = loss_weights(batch.data, batch.mouth, self.loss)
+        return flow_matching_loss(prediction, batch.data, batch.noise, weights)
+
+    def branch(self, name: str) -> list[tuple[str, nn.Parameter]]:
+        """Names and parameters of one of `BRANCHES`."""
+        return [(key, parameter) for key, parameter in self.named_parameters() if branch_of(key) == name]
+
+
+def branch_of(parameter: str) -> str:
+    """Which of `BRANCHES` a parameter of `FlowMatching` belongs to."""
+    if parameter.startswith("adapter.pose_adapter."):
+        return "pose"
+    if parameter.startswith("adapter."):
+        return "audio"
+    if parameter.startswith("dit.text_embedding.") or ".cross_attn." in parameter or ".norm3." in parameter:
+        return "text"
+    return "video"
+
+
+def loss_weights(data: Tensor, mouth: Tensor, loss: Loss) -> Tensor:
+    """Weights of mean 1 over each clip, heavier where latents [B, C, T, h, w] move and where the mouth is."""
+    movement = data.std(2, keepdim=True, correction=0).mean(1, keepdim=True)
+    movement = movement / movement.amax((3, 4), keepdim=True).clamp(min=1e-6)
+    weights = 1 + loss.motion_weight * movement + loss.mouth_weight * mouth[:, None]
+    return weights / weights.mean((2, 3, 4), keepdim=True)
+
+
+def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
+    """The model at the start of a run; random weights follow from the seed."""
+    torch.manual_seed(config.seed)
+    clip = clips.clip(0, int(clips.lengths[0]))
+    if config.backbone.new:
+        dit = backbone.new_dit(config.backbone.new, *reversed(clip["text"].shape))
+    else:
+        dit = backbone.load_dit(config.backbone.file)
+    adapter = ApoAvatarAdapter(
+        AdapterConfig(
+            backbone_dim=dit.dim,
+            backbone_layers=len(dit.blocks),
+            backbone_in_channels=dit.in_dim,
+            heads=dit.num_heads,
+            audio_encoder=LogMelEncoder.name,
+            audio_feature_dim=clip["audio"].shape[-1],
+            audio_dim=config.adapter.audio_dim,
+            tokens_per_frame=config.adapter.tokens_per_frame,
+            pose_channels=config.adapter.pose_channels,
+            fps=FPS,
+            window=4 * (int(clips.lengths.max()) - 1) + 1,
+        )
+    )
+    adapter.initialize()
+    return FlowMatching(dit, adapter, config.loss)
+
+
+def set_trained_branches(model: FlowMatching, branches: tuple[str, ...]) -> None:
+    """Let these branches learn and no other."""
+    for name in BRANCHES:
+        for _, parameter in model.branch(name):
+            parameter.requires_grad_(name in branches)
+            if name not in branches:
+                parameter.grad = None
+
+
+@torch.no_grad()
+def restore_branches(model: FlowMatching, pretrained: dict[str, Tensor], branches: tuple[str, ...]) -> None:
+    """Put branches back to the weights that they began with (§4.1, stage 2); `pretrained` is a state of the model."""
+    for name in branches:
+        for key, parameter in model.branch(name):
+            parameter.copy_(pretrained[key])

@@ -1,0 +1,177 @@
+"""Training through ComfyUI's own backbone, on a few small clips: runs that resume, stages that freeze, files that load."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from apoavatar_core.training.config import BRANCHES, TrainingConfig, build
+
+STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
+needs_espeak = pytest.mark.skipif(
+    shutil.which("espeak-ng") is None, reason="the clips speak with espeak-ng: apt install espeak-ng"
+)
+pytestmark = needs_espeak
+
+
+@pytest.fixture(scope="module")
+def training(comfy):
+    """The training package, with gradients through ComfyUI's rope while these tests run."""
+    import comfy.model_management
+
+    from apoavatar_core.training import backbone
+
+    backbone.use_comfyui()
+    yield
+    comfy.model_management.in_training = False
+
+
+@pytest.fixture(scope="module")
+def prepared(training, tmp_path_factory) -> Path:
+    """Four prepared clips of 9 frames of 64×64."""
+    from apoavatar_core.training.clips import ClipBank, draw_bank
+    from apoavatar_core.training.prepare import prepare_with_tiny_preset
+
+    folder = tmp_path_factory.mktemp("training")
+    draw_bank(folder / "bank", clips=4, frames=9, size=64, workers=1)
+    prepare_with_tiny_preset(ClipBank(folder / "bank"), folder / "prepared", (0, 1))
+    return folder / "prepared"
+
+
+@pytest.fixture
+def config(prepared, tmp_path) -> TrainingConfig:
+    content = {
+        "data": prepared,
+        "run": tmp_path / "run",
+        "backbone": {"new": {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}},
+        "adapter": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8},
+        "stages": [STAGE],
+    }
+    return build(TrainingConfig, content, "the configuration")
+
+
+def trainer(config: TrainingConfig, resume: bool = False):
+    from apoavatar_core.training.trainer import Trainer
+
+    return Trainer(config, resume)
+
+
+def test_a_resumed_run_ends_with_the_same_weights(config, tmp_path) -> None:
+    whole = trainer(replace(config, run=tmp_path / "whole"))
+    losses = [whole.train_step()["loss"] for _ in range(4)]
+
+    first = trainer(config)
+    parts = [first.train_step()["loss"] for _ in range(2)]
+    first.save()
+    second = trainer(config, resume=True)
+    parts += [second.train_step()["loss"] for _ in range(2)]
+
+    assert parts == losses
+    for ours, theirs in ((second.model.state_dict(), whole.model.state_dict()), (second.average, whole.average)):
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(config) -> None:
+    trainer(config).save()
+    with pytest.raises(ValueError, match="holds a run already; give --resume"):
+        trainer(config)
+    with pytest.raises(ValueError, match="another configuration wrote"):
+        trainer(replace(config, shift=1.0), resume=True)
+
+
+def test_only_the_branches_of_the_stage_learn_and_all_of_each(config) -> None:
+    # A new backbone's last layer is zero and lets no gradient through; all learn until it is not.
+    stages = (config.stages[0], replace(config.stages[0], steps=6, batch=4, train=("audio", "pose")))
+    run = trainer(replace(config, stages=stages, conditions=replace(config.conditions, audio_dropout=0, pose_dropout=0)))
+    for _ in range(4):
+        run.train_step()
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    for _ in range(6):
+        run.train_step()
+    after = run.model.state_dict()
+    for branch in BRANCHES:
+        for name, _ in run.model.branch(branch):
+            assert torch.equal(before[name], after[name]) is (branch not in stages[1].train), name
+
+
+def test_a_stage_puts_branches_back_to_the_backbones_weights(config) -> None:
+    second = replace(config.stages[0], steps=1, restore=("text", "video"), train=("audio",))
+    run = trainer(replace(config, stages=(config.stages[0], second)))
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    for _ in range(4):
+        run.train_step()
+    pose = {name: tensor.clone() for name, tensor in run.model.branch("pose")}
+    run.train_step()
+    after = run.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for branch in ("text", "video") for name, _ in run.model.branch(branch))
+    assert all(torch.equal(pose[name], after[name]) for name in pose)
+    assert any(not torch.equal(before[name], pose[name]) for name in pose)
+
+
+def test_nan_stops_the_run_with_the_step_and_the_clips(config, prepared, tmp_path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (path,) = sorted(prepared.glob("*.safetensors"))[:1]
+    save_file(load_file(path) | {"latents": torch.full_like(load_file(path)["latents"], torch.nan)}, broken / "bad.safetensors")
+    run = trainer(replace(config, data=broken, stages=(replace(config.stages[0], batch=1),)))
+    with pytest.raises(FloatingPointError, match="nan at step 0 on bad.safetensors; no state was saved yet"):
+        run.train_step()
+
+
+def test_a_truncated_clip_is_named(config, prepared, tmp_path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(prepared, broken)
+    path = sorted(broken.glob("*.safetensors"))[1]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{path.name} cannot be read .*; delete it and run `prepare` again"):
+        trainer(replace(config, data=broken))
+
+
+def test_training_learns_one_clip_by_heart(config, prepared, tmp_path) -> None:
+    single = tmp_path / "single"
+    single.mkdir()
+    shutil.copy(sorted(prepared.glob("*.safetensors"))[0], single)
+    never = replace(config.conditions, text_dropout=0, image_dropout=0, audio_dropout=0)
+    stage = replace(
+        config.stages[0], steps=300, batch=8, latent_frames=1, learning_rate=0.03, final_learning_rate=3e-4
+    )
+    run = trainer(replace(config, data=single, optimizer="muon", shift=1.0, conditions=never, stages=(stage,)))
+    losses = [run.train_step()["loss"] for _ in range(300)]
+    assert sum(losses[-20:]) / 20 < 0.1 * losses[0]
+
+
+def test_what_a_run_writes_predicts_the_same_through_comfyui(config, training) -> None:
+    import comfy.sd
+
+    from apoavatar_core.adapters import ApoAvatarAdapter
+    from apoavatar_core.checkpoints.adapter_file import read_adapter
+    from apoavatar_core.training import backbone
+
+    run = trainer(config)
+    run.run()
+    binding = backbone.binding()
+    batch = run.source.batch(range(1), 3)
+    run.model.load_state_dict(run.average)
+    with torch.no_grad():
+        expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
+
+    model = comfy.sd.load_diffusion_model(str(config.run / "diffusion_model.safetensors"), {"dtype": torch.float32})
+    adapter = binding.load_adapter(ApoAvatarAdapter, *read_adapter(config.run / "adapter.safetensors"))
+    network = binding.attach(model, adapter)
+    with torch.no_grad():
+        found = network.model.diffusion_model(
+            torch.cat([batch.noise, batch.concat], 1),
+            torch.tensor([700.0]),
+            batch.text,
+            transformer_options=binding.transformer_options(network),
+            apoavatar_audio=batch.audio,
+            apoavatar_pose=batch.pose,
+            apoavatar_pose_gate=batch.pose_gate,
+        )
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+    assert expected.std() > 0.01

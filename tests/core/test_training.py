@@ -1,0 +1,182 @@
+"""The pieces of training that run without ComfyUI, against obvious implementations."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from apoavatar_core.pose import from_frame
+from apoavatar_core.pose.keypoints import LIPS
+from apoavatar_core.synthetic import synthesize_clip
+from apoavatar_core.training.config import BRANCHES, Loss, TrainingConfig, build, read_config
+from apoavatar_core.training.model import branch_of, loss_weights
+from apoavatar_core.training.optimizers import Muon, build_optimizers, orthogonalize, set_learning_rate, suits_muon
+from apoavatar_core.training.pose_schemes import PoseScheme, draw_pose_mask
+from apoavatar_core.training.prepare import mouth_cells
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.integers(2, 40), columns=st.integers(2, 40), seed=st.integers(0, 1000))
+def test_orthogonalising_keeps_the_directions_and_levels_the_lengths(rows: int, columns: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    u, _, vt = np.linalg.svd(rng.normal(size=(rows, columns)), full_matrices=False)
+    lengths = rng.uniform(0.3, 1, size=min(rows, columns))
+    found = orthogonalize(torch.from_numpy((u * lengths) @ vt).float()).double().numpy()
+    in_its_own_axes = u.T @ found @ vt.T
+    assert np.abs(in_its_own_axes - np.diag(np.diag(in_its_own_axes))).max() < 1e-3
+    assert ((np.diag(in_its_own_axes) > 0.6) & (np.diag(in_its_own_axes) < 1.3)).all()
+
+
+def test_orthogonalising_nothing_gives_nothing() -> None:
+    assert torch.equal(orthogonalize(torch.zeros(16, 32)), torch.zeros(16, 32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "suits"), [((16, 16), True), ((16, 3, 3, 3, 3), True), ((16,), False), ((3, 64), False), ((64, 1, 1, 1), False)]
+)
+def test_muon_takes_matrices_and_kernels_alone(shape: tuple[int, ...], suits: bool) -> None:
+    assert suits_muon(torch.zeros(shape)) is suits
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_every_parameter_learns_and_the_state_returns(kind: str) -> None:
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(24, 32), nn.SiLU(), nn.Linear(32, 16))
+
+    def advance(module: nn.Module, optimizers: list[torch.optim.Optimizer], steps: range) -> None:
+        set_learning_rate(optimizers, 0.02)
+        for step in steps:
+            torch.manual_seed(step)
+            (module(torch.randn(8, 24)) - 1).square().mean().backward()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+
+    whole = network()
+    before = [p.clone() for p in whole.parameters()]
+    advance(whole, build_optimizers(kind, whole, 0.01), range(4))
+    assert all(not torch.equal(p, old) for p, old in zip(whole.parameters(), before))
+
+    parts = network()
+    first, second = build_optimizers(kind, parts, 0.01), build_optimizers(kind, parts, 0.01)
+    advance(parts, first, range(2))
+    for optimizer, saved in zip(second, first):
+        optimizer.load_state_dict(saved.state_dict())
+    advance(parts, second, range(2, 4))
+    assert all(torch.equal(p, q) for p, q in zip(whole.parameters(), parts.parameters()))
+
+
+def test_muon_finds_a_linear_map() -> None:
+    torch.manual_seed(0)
+    wanted, found = torch.randn(16, 16), nn.Parameter(torch.zeros(16, 16))
+    optimizer = Muon([found], lr=0.1)
+    for step in range(300):
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
+        ((found - wanted).square().mean()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert (found - wanted).abs().max() < 0.05
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="speaks with espeak-ng: apt install espeak-ng")
+def test_mouth_cells_hold_the_lips_and_little_else() -> None:
+    clip = synthesize_clip(3, frames=5)
+    people = [from_frame(frame) for frame in clip.keypoints]
+    cells = mouth_cells(people, 16, 16)
+    assert cells.shape == (2, 16, 16)
+    expected = torch.zeros(2, 16, 16, dtype=torch.bool)
+    for t, person in enumerate(people):
+        x, y = person.face[LIPS, 0], person.face[LIPS, 1]
+        for row in range(int(y.min() * 16), int(np.ceil(y.max() * 16))):
+            for column in range(int(x.min() * 16), int(np.ceil(x.max() * 16))):
+                expected[(t + 3) // 4, row, column] = True
+    assert torch.equal(cells, expected)
+    assert 0 < cells.sum() < 30
+
+
+DRAWS = 100_000
+
+
+@pytest.mark.parametrize("scheme", PoseScheme)
+def test_each_pose_scheme_keeps_the_frames_that_it_says(scheme: PoseScheme) -> None:
+    dropout = torch.tensor([0.0, 0.1, 0.4, 0.9, 1.0])
+    expected = {
+        PoseScheme.NONE: np.zeros(5),
+        PoseScheme.CLIP: np.ones(5),
+        PoseScheme.TEMPORAL: np.full(5, 0.52),
+        PoseScheme.REFOCUSING: 1 - dropout.numpy(),
+    }[scheme]
+    generator = torch.Generator().manual_seed(0)
+    # Many clips side by side: the mask of one long clip whose frames repeat.
+    mask = draw_pose_mask(scheme, dropout.repeat(DRAWS), generator).view(DRAWS, 5)
+    assert set(mask.unique().tolist()) <= {0.0, 1.0}
+    deviation = np.sqrt(expected * (1 - expected) / DRAWS)
+    assert (np.abs(mask.mean(0).numpy() - expected) <= 3 * deviation + 1e-7).all()
+
+
+MINIMAL = {
+    "data": "clips",
+    "run": "run",
+    "backbone": {"new": {"dim": 64}},
+    "stages": [{"steps": 3, "batch": 2, "latent_frames": 3, "learning_rate": 1e-4, "final_learning_rate": 1e-5}],
+}
+
+
+def test_a_configuration_is_read_with_its_defaults(tmp_path) -> None:
+    import yaml
+
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL | {"conditions": {"pose_scheme": "temporal", "text_dropout": 0}}))
+    config = read_config(path)
+    assert config.steps == 3
+    assert config.stages[0].train == BRANCHES
+    assert config.conditions.pose_scheme is PoseScheme.TEMPORAL
+    assert config.conditions.text_dropout == 0
+    assert config.optimizer == "adamw"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stpes": 3}, "no field 'stpes'"),
+        ({"stages": [{"steps": 3}]}, "lacks the field 'batch'"),
+        ({"stages": [MINIMAL["stages"][0] | {"batch": 1.5}]}, "batch is 1.5, not a whole number"),
+        ({"stages": [MINIMAL["stages"][0] | {"train": ["sound"]}]}, "no branch 'sound', only audio, pose, text, video"),
+        ({"backbone": {}}, "either `file`.*or `new`"),
+        ({"optimizer": "sgd"}, "'sgd': use adamw or muon"),
+        ({"conditions": {"pose_scheme": "loud"}}, "'loud', not one of none, clip, temporal, refocusing"),
+        ({"conditions": 3}, "conditions is 3: write its fields under it"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_by_name(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(TrainingConfig, MINIMAL | change, "the configuration")
+
+
+def test_every_parameter_belongs_to_one_branch() -> None:
+    assert branch_of("adapter.pose_adapter.embed.0.weight") == "pose"
+    assert branch_of("adapter.injections.3.o.weight") == "audio"
+    assert branch_of("dit.blocks.0.cross_attn.q.weight") == "text"
+    assert branch_of("dit.text_embedding.0.weight") == "text"
+    assert branch_of("dit.blocks.0.self_attn.q.weight") == "video"
+    assert branch_of("dit.patch_embedding.weight") == "video"
+
+
+def test_loss_weights_favour_movement_and_the_mouth_and_keep_the_mean() -> None:
+    data = torch.zeros(2, 3, 4, 5, 6)
+    data[:, :, ::2, 1, 2] = 1.0
+    mouth = torch.zeros(2, 4, 5, 6)
+    mouth[:, :, 3, 3] = 1.0
+    plain = loss_weights(data, mouth, Loss())
+    assert torch.equal(plain, torch.ones_like(plain))
+    weights = loss_weights(data, mouth, Loss(motion_weight=3, mouth_weight=6))[0, 0, 0]
+    assert weights[1, 2] / weights[0, 0] == pytest.approx(4)
+    assert weights[3, 3] / weights[0, 0] == pytest.approx(7)
+    assert weights.mean() == pytest.approx(1)
