@@ -1,4 +1,4 @@
-"""Make what the workflows in this folder load, and their thumbnails: `python workflows/make_assets.py` (espeak-ng speaks).
+"""Make what the workflows in this folder load: `python workflows/make_assets.py` (espeak-ng speaks).
 
 Everything is drawn and spoken by the synthetic presenter. Neither her look nor her voice is in the training clips.
 The same bits come out every time with the same version of espeak-ng.
@@ -19,8 +19,6 @@ sys.path.insert(0, str(FOLDER.parent))
 
 from apoavatar_core.pose.keypoints import from_frame  # noqa: E402
 from apoavatar_core.pose.render import render_pose  # noqa: E402
-from apoavatar_core.refocusing import RefocusingConfig, refocus  # noqa: E402
-from apoavatar_core.refocusing_plot import plot_gate  # noqa: E402
 from apoavatar_core.synthetic import (  # noqa: E402
     draw_frame,
     frame_keypoints,
@@ -33,7 +31,6 @@ FRAMES, FPS, SAMPLE_RATE = 49, 24, 16000
 PRESENTER = 20  # a woman with a grey bun in front of a dark green wall with a window
 SPEECH = 32  # loud and quiet words with pauses between them; the mouth is shut in the first frame
 VOICES = ("en-us+f3", "en-us+f5", "en-us+belinda")
-INVENTED = 11  # a woman with a bob and glasses: the one that the prompt of tiny_text_audio describes
 GESTURES = 10  # hands that keep beating where her voice is quiet: something for the gate to refocus
 PORTRAIT_SIZE, POSE_SIZE = 512, 256
 
@@ -41,29 +38,14 @@ PORTRAIT_SIZE, POSE_SIZE = 512, 256
 def main() -> None:
     assets = FOLDER / "assets"
     assets.mkdir(exist_ok=True)
-    presenter, invented = (
-        synthesize_performance(seed, FRAMES, FPS, held_out=True).identity for seed in (PRESENTER, INVENTED)
-    )
+    presenter = synthesize_performance(PRESENTER, FRAMES, FPS, held_out=True).identity
     rng = np.random.default_rng(SPEECH)
     speech = synthesize_speech(rng, FRAMES / FPS, voices=VOICES)
     motion = speech_motion(speech, FRAMES, FPS, presenter, rng)
-    pose = rendered_pose(GESTURES)
 
     write_picture(assets / "presenter.png", draw_frame(presenter, motion, 0, PORTRAIT_SIZE))
     write_wav(assets / "speech.wav", speech)
-    write_mp4(assets / "pose.mp4", pose)
-
-    plot = plot_gate(speech, SAMPLE_RATE, refocus(speech, SAMPLE_RATE, FRAMES, FPS, RefocusingConfig()), FPS)
-    drawn = {
-        who: [draw_frame(who, motion, t, POSE_SIZE) for t in (0, 16, 22, 36)] for who in (presenter, invented)
-    }
-    for name, pictures in {
-        "tiny_image_audio": drawn[presenter],
-        "tiny_pose_refocused": [*pose[[12, 22]], *drawn[presenter][1:3]],
-        "tiny_text_audio": drawn[invented],
-        "tiny_native_parts": drawn[presenter][::-1],
-    }.items():
-        write_picture(FOLDER / f"{name}.jpg", thumbnail(pictures, plot))
+    write_mp4(assets / "pose.mp4", rendered_pose(GESTURES))
 
 
 def rendered_pose(seed: int) -> np.ndarray:
@@ -73,12 +55,6 @@ def rendered_pose(seed: int) -> np.ndarray:
         from_frame(frame_keypoints(performance.identity, performance.motion, t, POSE_SIZE)) for t in range(FRAMES)
     ]
     return render_pose(people, POSE_SIZE, POSE_SIZE)
-
-
-def thumbnail(pictures: list[np.ndarray], plot: np.ndarray) -> np.ndarray:
-    """Four pictures of 256 x 256 above the voice with its gate: [512, 512, 3]."""
-    rows = [np.concatenate([picture[8:232] for picture in pictures[i : i + 2]], axis=1) for i in (0, 2)]
-    return np.concatenate([*rows, cv2.resize(plot, (512, 64), interpolation=cv2.INTER_AREA)])
 
 
 def write_picture(path: Path, rgb: np.ndarray) -> None:
