@@ -11,6 +11,10 @@ import torch
 from . import backbone
 
 
+MULTIPLE = 16
+"""Pixels per token: the VAE's stride of 8 times the DiT's patch of 2."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -30,8 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
     from .config import read_config
-    from .trainer import Trainer
 
+    try:
+        from .trainer import Trainer
+    except ModuleNotFoundError as error:
+        raise ValueError(f"training needs {error.name}: pip install accelerate tensorboard") from None
     Trainer(read_config(arguments.config), arguments.resume).run()
 
 
@@ -40,6 +47,10 @@ def prepare(arguments: argparse.Namespace) -> None:
     from .prepare import FPS, prepare_with_tiny_preset
     from .video_folder import SUFFIX, VideoFolder
 
+    if arguments.frames < 1 or arguments.frames % 4 != 1:
+        raise ValueError(f"--frames is {arguments.frames}: use 4n+1, such as 49")
+    if any(side < MULTIPLE or side % MULTIPLE for side in arguments.size):
+        raise ValueError(f"--size is {' '.join(map(str, arguments.size))}: use multiples of {MULTIPLE}")
     source = ClipBank(arguments.data)
     if any(arguments.data.glob(f"*{SUFFIX}")):
         source = VideoFolder(arguments.data, arguments.frames, *arguments.size, FPS)

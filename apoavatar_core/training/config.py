@@ -92,8 +92,7 @@ class TrainingConfig:
 
     data: folder that `prepare` wrote. run: folder for state, log and results. optimizer: "adamw", or "muon" for
     matrices with AdamW for the rest. shift: of the noise levels (1 = uniform). ema: decay of the averaged weights.
-    precision: "fp32" or "bf16" (autocast). checkpoint_blocks: recompute every block in the backward pass, which trades
-    a third more time for most of the activations' memory. save_every: steps between saves of the state.
+    precision: "fp32" or "bf16" (autocast). save_every: steps between saves of the state.
     """
 
     data: Path

@@ -2,10 +2,12 @@
 
 Muon orthogonalises the momentum of matrices and kernels (Keller Jordan, 2024). On the tiny VAE 160 steps of it reached
 21 dB where AdamW alone reached 15. `torch.optim.Muon` takes 2-D parameters only and multiplies in bf16, which CPUs
-without bf16 units do a hundred times slower than fp32.
+without bf16 units only emulate.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -77,3 +79,8 @@ def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> N
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
+
+
+def half_cosine(first: float, last: float, progress: float) -> float:
+    """From `first` at progress 0 to `last` at 1."""
+    return last + 0.5 * (first - last) * (1 + math.cos(math.pi * progress))

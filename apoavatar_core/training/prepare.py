@@ -5,7 +5,8 @@ Everything passes through the code that inference uses, so that a model meets in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,12 @@ from ..pose.keypoints import LIPS, VISIBLE, PersonKeypoints, from_frame
 from ..pose.render import render_pose
 from ..refocusing import RefocusingConfig, refocus
 from ..speaking_prompt import SPEAKING_PROMPT, append_tokens
+from ..waveform import SAMPLE_RATE
 from . import backbone
 from .clips import ClipBank, StoredClip
 from .video_folder import VideoFolder
 
 FPS = 24.0
-SAMPLE_RATE = 16_000
 OPEN_TAIL = 9
 """Frames of grey that bring the VAE to its steady state; behind them the latent repeats."""
 
@@ -109,24 +110,31 @@ def prepare(
     out.mkdir(parents=True, exist_ok=True)
     names = source.names()[share[0] :: share[1]]
     missing = [name for name in names if not (out / f"{name}.safetensors").exists()]
-    broken = 0
+    skipped: list[str] = []
+
+    @contextmanager
+    def skipping(name: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            skipped.append(name)
+            print(f"skipped {name}: {error}", flush=True)
+
     for start in range(0, len(missing), batch):
         group = {}
         for name in missing[start : start + batch]:
-            try:
+            with skipping(name):
                 group[name] = source.load(name)
-            except ValueError as error:
-                broken += 1
-                print(f"skipped {name}: {error}", flush=True)
         if group:
             frames = np.stack([stored.frames for stored in group.values()])
             latents = encode_videos(vae, frames)
             references = encode_references(vae, frames[:, 0], latents.shape[2])
             for (name, stored), *parts in zip(group.items(), latents, references):
-                write_tensors(out / f"{name}.safetensors", prepare_clip(stored, *parts, clip), {})
+                with skipping(name):
+                    write_tensors(out / f"{name}.safetensors", prepare_clip(stored, *parts, clip), {})
         print(f"prepared {min(start + batch, len(missing))}/{len(missing)} clips", flush=True)
-    if broken:
-        print(f"{broken} of {len(missing)} clips were skipped", flush=True)
+    if skipped:
+        print(f"{len(skipped)} of {len(missing)} clips were skipped", flush=True)
 
 
 def prepare_with_tiny_preset(source: ClipBank | VideoFolder, out: Path, share: tuple[int, int]) -> None:

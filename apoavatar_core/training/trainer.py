@@ -18,14 +18,13 @@ from .config import Stage, TrainingConfig
 from .examples import ExampleSource
 from .export import export_dit
 from .model import FlowMatching, build_model, restore_branches, set_trained_branches
-from .optimizers import build_optimizers, set_learning_rate
+from .optimizers import build_optimizers, half_cosine, set_learning_rate
 from .prepared import PreparedClips
 
 
 def learning_rate(stage: Stage, step: int) -> float:
     """Of the stage's own step number `step`: a linear warm-up to half a cosine."""
-    low, high = stage.final_learning_rate, stage.learning_rate
-    cosine = low + 0.5 * (high - low) * (1 + math.cos(math.pi * step / stage.steps))
+    cosine = half_cosine(stage.learning_rate, stage.final_learning_rate, step / stage.steps)
     return cosine * min(1.0, (step + 1) / max(stage.warmup, 1))
 
 
@@ -77,13 +76,16 @@ class Trainer:
         set_trained_branches(self.model, stage.train)
         if stage_step == 0 and stage.restore:
             restore_branches(self.model, self.pretrained, stage.restore)
+            for branch in stage.restore:
+                for name, _ in self.model.branch(branch):
+                    self.average[name].copy_(self.pretrained[name])
         self.wrapped = self.accelerator.prepare(self.model)  # anew: DDP keeps the list of what learns
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns what to log.
 
         Raises:
-            FloatingPointError: the loss is not finite; names the step, the clips and the last good state.
+            FloatingPointError: loss or gradients are not finite; names the step, the clips and the last good state.
         """
         stage, stage_step = self.stage_at(self.step)
         self.enter(stage, stage_step)
@@ -93,12 +95,10 @@ class Trainer:
         batch = self.source.batch(positions, stage.latent_frames).to(self.accelerator.device)
         with self.accelerator.autocast():
             loss = self.wrapped(batch)
-        if not math.isfinite(loss.item()):
-            names = ", ".join(self.source.names(positions, stage.latent_frames))
-            kept = f"the last good state is {self.checkpoint}" if self.checkpoint.exists() else "no state was saved yet"
-            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step} on {names}; {kept}")
+        self.refuse_nan("loss", loss.item(), positions, stage)
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_gradients)
+        self.refuse_nan("gradients' length", float(norm), positions, stage)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -107,6 +107,13 @@ class Trainer:
         self._update_average()
         mean = self.accelerator.reduce(loss.detach(), "mean").item()
         return {"loss": mean, "gradient norm": float(norm), "learning rate": rate}
+
+    def refuse_nan(self, what: str, value: float, positions: range, stage: Stage) -> None:
+        if math.isfinite(value):
+            return
+        names = ", ".join(self.source.names(positions, stage.latent_frames))
+        kept = f"the last good state is {self.checkpoint}" if self.checkpoint.exists() else "no state was saved yet"
+        raise FloatingPointError(f"the {what} is {value} at step {self.step} on {names}; {kept}")
 
     def own_share(self, positions: range) -> range:
         """This process's part of a step's positions.

@@ -25,7 +25,8 @@ from ..pose.measurements import LOWER_INNER_LIP, UPPER_INNER_LIP
 from . import backbone
 from .checkpoint import load_state, save_state
 from .clips import load_clip, load_frames, seeds_in
-from .optimizers import build_optimizers, set_learning_rate
+from .optimizers import build_optimizers, half_cosine, set_learning_rate
+from .prepare import encode_videos, pixels
 
 FACE = sum(GROUPS.values()) - GROUPS["face"]
 """Index of the first face landmark among a person's points."""
@@ -34,7 +35,7 @@ FACE = sum(GROUPS.values()) - GROUPS["face"]
 @dataclass(frozen=True)
 class VAETrainingConfig:
     """One run. `stages` are (steps, batch, frames, crop, first and last learning rate of Muon); `detail_share` of the crops
-    are centred on a mouth or a hand; `compile_norms` wants a C++ compiler and saves a third of a step.
+    are centred on a mouth or a hand; `compile_norms` wants a C++ compiler and saved a sixth of an image step and a third of a clip step.
     """
 
     dim: int = 16
@@ -116,8 +117,7 @@ def sample_crops(
         centre = details(folder, int(seed))[t, rng.integers(3)] if rng.random() < detail_share else None
         y, x = crop_corner(clip.shape[1], crop, centre, rng)
         crops.append(np.asarray(clip[t : t + frames, y : y + crop, x : x + crop]))
-    pixels = torch.from_numpy(np.stack(crops)).permute(0, 4, 1, 2, 3).float()
-    return (pixels / 127.5 - 1).contiguous()
+    return pixels(np.stack(crops))
 
 
 @torch.no_grad()
@@ -128,10 +128,10 @@ def validate(vae: nn.Module, folder: Path, seeds: list[int], picture: Path) -> t
     first, last, rows = [], [], []
     clips = [np.array(load_frames(folder, seed)) for seed in seeds]
     # A batch of one takes PyTorch's slow 3-D convolution on CPUs.
-    batch = (torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1).contiguous()
+    batch = pixels(np.stack(clips))
     outputs = vae.decode(vae.encode(batch)).clamp(-1, 1)
-    for frames, pixels, output in zip(clips, batch, outputs):
-        error = ((output - pixels) / 2).square().mean((0, 2, 3))
+    for frames, target, output in zip(clips, batch, outputs):
+        error = ((output - target) / 2).square().mean((0, 2, 3))
         first.append(-10 * error[:9].mean().log10())
         last.append(-10 * error[-9:].mean().log10())
         shown = [0, 4, 12, 24, frames.shape[0] - 1]
@@ -139,11 +139,6 @@ def validate(vae: nn.Module, folder: Path, seeds: list[int], picture: Path) -> t
         rows += [np.concatenate(frames[shown], 1), np.concatenate(rendered[shown], 1)]
     Image.fromarray(np.concatenate(rows)).save(picture)
     return float(torch.stack(first).mean()), float(torch.stack(last).mean())
-
-
-def half_cosine(first: float, last: float, progress: float) -> float:
-    """From `first` at progress 0 to `last` at 1."""
-    return last + 0.5 * (first - last) * (1 + math.cos(math.pi * progress))
 
 
 def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
@@ -206,7 +201,6 @@ def export(vae: nn.Module, folder: Path, seeds: list[int], path: Path) -> None:
     import comfy.latent_formats
 
     from .export import fold_latent_scale, write
-    from .prepare import encode_videos
 
     wan = comfy.latent_formats.Wan21()
     latents = encode_videos(vae, np.stack([load_frames(folder, seed) for seed in seeds])).transpose(0, 1).flatten(1)

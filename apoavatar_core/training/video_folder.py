@@ -11,10 +11,10 @@ import av
 import cv2
 import numpy as np
 
+from ..waveform import SAMPLE_RATE
 from .clips import StoredClip
 
 SUFFIX = ".mp4"
-SPEECH_RATE = 16_000
 NOBODY = {"people": [], "canvas_width": 1, "canvas_height": 1}
 
 
@@ -101,14 +101,14 @@ def read_speech(path: Path, start: float, seconds: float) -> np.ndarray:
     with av.open(str(path)) as container:
         if not container.streams.audio:
             raise ValueError(f"{path.name} has no sound")
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=SPEECH_RATE)
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
         pieces = [
             piece.to_ndarray().reshape(-1)
             for frame in (*container.decode(audio=0), None)
             for piece in resampler.resample(frame)
         ]
     sound = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-    first, length = round(start * SPEECH_RATE), round(seconds * SPEECH_RATE)
+    first, length = round(start * SAMPLE_RATE), round(seconds * SAMPLE_RATE)
     heard = sound[first : first + length]
     return np.pad(heard, (0, length - len(heard))).astype(np.float32)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from apoavatar_core.training.config import BRANCHES, TrainingConfig, build
+from apoavatar_core.training.config import BRANCHES, Backbone, TrainingConfig, build
 
 STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
 needs_espeak = pytest.mark.skipif(
@@ -111,6 +115,7 @@ def test_a_stage_puts_branches_back_to_the_backbones_weights(config) -> None:
     assert all(torch.equal(before[name], after[name]) for branch in ("text", "video") for name, _ in run.model.branch(branch))
     assert all(torch.equal(pose[name], after[name]) for name in pose)
     assert any(not torch.equal(before[name], pose[name]) for name in pose)
+    assert all(torch.equal(before[name], run.average[name]) for name, _ in run.model.branch("text"))
 
 
 def test_nan_stops_the_run_with_the_step_and_the_clips(config, prepared, tmp_path) -> None:
@@ -121,6 +126,73 @@ def test_nan_stops_the_run_with_the_step_and_the_clips(config, prepared, tmp_pat
     run = trainer(replace(config, data=broken, stages=(replace(config.stages[0], batch=1),)))
     with pytest.raises(FloatingPointError, match="nan at step 0 on bad.safetensors; no state was saved yet"):
         run.train_step()
+
+
+def test_nan_gradients_do_not_reach_the_weights(config) -> None:
+    run = trainer(config)
+    run.train_step()
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    run.model.dit.head.head.weight.register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(FloatingPointError, match="gradients' length is nan at step 1 on .*safetensors"):
+        run.train_step()
+    assert all(torch.equal(before[name], tensor) for name, tensor in run.model.state_dict().items())
+
+
+def test_films_with_unusable_sidecars_are_named_and_skipped(training, tmp_path, capsys) -> None:
+    import sys
+
+    from apoavatar_core.training.__main__ import main
+
+    write_film(tmp_path / "good.mp4", 5)
+    write_film(tmp_path / "posed.mp4", 5)
+    (tmp_path / "posed.pose.json").write_text(json.dumps([{"people": "none"}] * 5))
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    for name in ("good", "posed", "broken"):
+        (tmp_path / f"{name}.txt").write_text("a wall")
+    arguments = ["prepare", str(tmp_path), "--out", str(tmp_path / "out"), "--frames", "5", "--size", "64", "32"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["training", *arguments])
+        main()
+    said = capsys.readouterr().out
+    assert "skipped posed_0000: The pose is not a list of OpenPose frames" in said
+    assert "skipped broken_0000: broken.mp4 cannot be decoded" in said
+    assert "2 of 3 clips were skipped" in said
+    (path,) = (tmp_path / "out").iterdir()
+    prepared = load_file(path)
+    assert path.name == "good_0000.safetensors"
+    assert prepared["latents"].shape == (16, 2, 4, 8)
+    assert not prepared["posed"]
+
+
+def write_film(path: Path, frames: int) -> None:
+    """Grey pictures with silence, at 24 fps."""
+    with av.open(str(path), "w") as container:
+        video, audio = container.add_stream("libx264", rate=24), container.add_stream("aac", rate=16_000)
+        video.width, video.height, video.pix_fmt = 64, 32, "yuv420p"
+        for _ in range(frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.full((32, 64, 3), 99, np.uint8), format="rgb24")))
+        container.mux(video.encode())
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        sound.sample_rate, sound.time_base, sound.pts = 16_000, Fraction(1, 16_000), 0
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode())
+
+
+def test_a_run_goes_on_from_a_diffusion_model_file(config, tmp_path) -> None:
+    first = trainer(config)
+    first.run()
+    file = config.run / "diffusion_model.safetensors"
+    second = trainer(replace(config, run=tmp_path / "second", backbone=Backbone(file=file)))
+    for name, tensor in load_file(file).items():
+        assert torch.equal(second.model.dit.state_dict()[name], tensor.float())
+    second.train_step()
+
+
+def test_an_adapter_is_refused_as_a_backbone(config, tmp_path) -> None:
+    trainer(config).run()
+    file = config.run / "adapter.safetensors"
+    with pytest.raises(ValueError, match="adapter.safetensors is no Wan text- or image-to-video model"):
+        trainer(replace(config, run=tmp_path / "second", backbone=Backbone(file=file)))
 
 
 def test_a_truncated_clip_is_named(config, prepared, tmp_path) -> None:
