@@ -354,7 +354,7 @@ def test_training_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_shipped_network_finds_keypoints_of_an_unseen_speaker() -> None:
-    from apoavatar_core.training.keypoints import held_out_clips, measure
+    from apoavatar_core.training.keypoint_accuracy import held_out_clips, measure
 
     assert TINY_POSE.stat().st_size <= 1.5e6
     network = load_keypoint_network(TINY_POSE)

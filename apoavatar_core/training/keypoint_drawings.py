@@ -1,0 +1,145 @@
+"""What the keypoint network learns from: drawn presenters in random poses, varied as cameras and autoencoders vary them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..pose.keypoints import GROUPS, VISIBLE, PersonKeypoints, from_frame
+from ..synthetic import Motion, draw_frame, frame_keypoints, sample_identity
+from ..synthetic.motion import REST_WRIST
+
+
+class Drawings:
+    """A pool of drawn frames that is renewed a little for every batch."""
+
+    def __init__(self, groups: Sequence[str], size: int, batch_size: int, new_share: float, pool_size: int) -> None:
+        """groups: of keypoints; size: of the pictures; new_share: share of each batch that is newly drawn; pool_size:
+        drawings kept for the rest.
+        """
+        self._size, self._batch_size, self._new_share, self._pool_size = size, batch_size, new_share, pool_size
+        self._pictures: list[np.ndarray] = []
+        self._points: list[np.ndarray] = []
+        rows = np.cumsum([0, *GROUPS.values()])
+        starts = dict(zip(GROUPS, rows))
+        self._rows = np.concatenate([starts[group] + np.arange(GROUPS[group]) for group in groups])
+
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Pictures [B, 3, S, S] with values 0 to 1 and their points [B, K, 3]."""
+        # The first batch is all new; later ones mix in drawings of earlier steps.
+        new = self._batch_size if not self._pictures else round(self._new_share * self._batch_size)
+        chosen = []
+        for _ in range(new):
+            picture, person = draw_example(rng, self._size)
+            slot = len(self._pictures)
+            if slot < self._pool_size:
+                self._pictures.append(picture)
+                self._points.append(person.points[self._rows])
+            else:
+                slot = int(rng.integers(self._pool_size))
+                self._pictures[slot], self._points[slot] = picture, person.points[self._rows]
+            chosen.append(slot)
+        chosen += rng.integers(len(self._pictures), size=self._batch_size - new).tolist()
+        pictures = torch.from_numpy(np.stack([self._pictures[slot] for slot in chosen]))
+        points = torch.from_numpy(np.stack([self._points[slot] for slot in chosen]))
+        points[..., 2] = (points[..., 2] >= VISIBLE).float()
+        return pictures.permute(0, 3, 1, 2).float() / 255, points
+
+
+def draw_example(rng: np.random.Generator, size: int) -> tuple[np.ndarray, PersonKeypoints]:
+    """One drawn frame of a random training identity, uint8 [size, size, 3], and its keypoints.
+
+    Mouth, face and hands take independent random positions instead of following speech, so that the network learns to
+    look rather than to expect one from the other.
+    """
+    identity = sample_identity(rng)
+    motion = _random_motion(rng)
+    return draw_frame(identity, motion, 0, size), from_frame(frame_keypoints(identity, motion, 0, size))
+
+
+def _random_motion(rng: np.random.Generator) -> Motion:
+    """A single frame's motion, somewhat beyond what speech causes."""
+    # Half of the mouths are nearly shut, as in speech; the exact opening matters most there.
+    opening = rng.uniform(0, 1) ** (2 if rng.random() < 0.5 else 1) * (rng.random() < 0.9)
+    return Motion(
+        mouth_opening=np.array([opening]),
+        mouth_width=rng.uniform(0, 1, 1),
+        blink=np.array([rng.uniform(0, 1) * (rng.random() < 0.3)]),
+        brow=rng.uniform(0, 1, 1),
+        head_x=rng.uniform(-0.015, 0.015, 1),
+        head_y=rng.uniform(-0.006, 0.022, 1),
+        head_tilt=rng.uniform(-0.07, 0.07, 1),
+        body_x=rng.uniform(-0.01, 0.01, 1),
+        right_wrist=_random_wrist(rng, side=-1)[None],
+        left_wrist=_random_wrist(rng, side=1)[None],
+    )
+
+
+def _random_wrist(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Wrist [2] in frame fractions, from the resting place up to beyond the largest gesture; side -1 is the right."""
+    # Hands rest most of the time, so the resting place gets more than its share of the area.
+    spread = [rng.uniform(-0.04, 0.06), rng.uniform(-0.06, 0.02)]
+    if rng.random() < 0.7:
+        spread = [rng.uniform(-0.08, 0.15), rng.uniform(-0.30, 0.02)]
+    outward, down = REST_WRIST + spread
+    return np.array([0.5 + side * outward, down])
+
+
+def augment(pictures: Tensor, points: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Vary framing, sharpness and colours, so that the network reads what a VAE decodes as well as drawings.
+
+    Args:
+        pictures: [B, 3, S, S], values 0 to 1.
+        points: [B, K, 3], fractions and confidence.
+        rng: source of all randomness.
+
+    Returns:
+        Both, varied, in the same layout.
+    """
+    batch, _, size, _ = pictures.shape
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.from_numpy(rng.uniform(low, high, (batch, *shape)).astype(np.float32))
+
+    # p' = zoom * (p - 1/2) + 1/2 + shift; half of the frames stay as drawn, the way most clips come.
+    moved = torch.from_numpy(rng.random(batch) < 0.5)
+    zoom = torch.where(moved, uniform(0.6, 1.15), 1.0)
+    shift = torch.where(moved[:, None], uniform(-0.08, 0.08, 2), 0.0)
+    theta = torch.zeros(batch, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1 / zoom
+    theta[:, :, 2] = -2 * shift / zoom[:, None]
+    grid = F.affine_grid(theta, list(pictures.shape), align_corners=False)
+    edge = "zeros" if rng.random() < 0.5 else "border"
+    pictures = F.grid_sample(pictures, grid, padding_mode=edge, align_corners=False)
+    xy = zoom[:, None, None] * (points[..., :2] - 0.5) + 0.5 + shift[:, None]
+    points = torch.cat([xy, points[..., 2:]], dim=-1)
+
+    varied = []
+    for picture in pictures:
+        if rng.random() < 0.5:
+            smaller = round(size / rng.uniform(1.2, 2.5))
+            blurred = F.interpolate(picture[None], (smaller, smaller), mode="bilinear", antialias=True)
+            picture = F.interpolate(blurred, (size, size), mode="bicubic" if rng.random() < 0.5 else "bilinear")[0]
+        if rng.random() < 0.25:
+            picture = _compress(picture, quality=int(rng.integers(15, 80)))
+        varied.append(picture)
+    pictures = torch.stack(varied)
+
+    middle = pictures.mean((2, 3), keepdim=True)
+    pictures = middle + uniform(0.75, 1.2, 3, 1, 1) * (pictures - middle)
+    pictures = pictures * uniform(0.85, 1.15, 3, 1, 1) + uniform(-0.08, 0.08, 1, 1, 1)
+    noise = torch.from_numpy(rng.standard_normal(pictures.shape, dtype=np.float32))
+    return (pictures + uniform(0, 0.04, 1, 1, 1) * noise).clamp(0, 1), points
+
+
+def _compress(picture: Tensor, quality: int) -> Tensor:
+    """JPEG-compress and decode one picture [3, S, S] with values 0 to 1; `quality` from 1 to 100."""
+    import cv2
+
+    pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return torch.from_numpy(cv2.imdecode(encoded, cv2.IMREAD_COLOR)).permute(2, 0, 1).float() / 255
