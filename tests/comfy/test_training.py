@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from apoavatar_core.training.config import BRANCHES, Backbone, TrainingConfig, build
 
+ROOT = Path(__file__).resolve().parents[2]
 STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
 needs_espeak = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="the clips speak with espeak-ng: apt install espeak-ng"
@@ -139,8 +143,6 @@ def test_nan_gradients_do_not_reach_the_weights(config) -> None:
 
 
 def test_films_with_unusable_sidecars_are_named_and_skipped(training, tmp_path, capsys) -> None:
-    import sys
-
     from apoavatar_core.training.__main__ import main
 
     write_film(tmp_path / "good.mp4", 5)
@@ -193,6 +195,44 @@ def test_an_adapter_is_refused_as_a_backbone(config, tmp_path) -> None:
     file = config.run / "adapter.safetensors"
     with pytest.raises(ValueError, match="adapter.safetensors is no Wan text- or image-to-video model"):
         trainer(replace(config, run=tmp_path / "second", backbone=Backbone(file=file)))
+
+
+def launch(content: dict, folder: Path, processes: int, comfyui_folder: Path) -> subprocess.CompletedProcess:
+    """Run the training command in so many processes, as torchrun and accelerate's launcher start them."""
+    import yaml
+
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(content))
+    starter = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+    command = [sys.executable, *starter, "-m", "apoavatar_core.training", "train", str(path)]
+    variables = {**os.environ, "COMFYUI_PATH": str(comfyui_folder), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_two_processes_get_the_gradients_of_one(config, comfyui_folder, tmp_path) -> None:
+    content = {
+        "data": str(config.data),
+        "backbone": {"new": config.backbone.new},
+        "adapter": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8},
+        "stages": [STAGE | {"steps": 1, "batch": 4}],
+    }
+    moments = []
+    for processes in (1, 2):
+        run = tmp_path / f"run{processes}"
+        result = launch(content | {"run": str(run)}, tmp_path, processes, comfyui_folder)
+        assert result.returncode == 0, result.stderr[-2000:]
+        (optimizer,) = torch.load(run / "state.pt", weights_only=True)["optimizers"]
+        # After one step AdamW's first moment is a tenth of the gradient.
+        moments.append([state["exp_avg"] for state in optimizer["state"].values()])
+    largest = max(one.abs().max() for one in moments[0])
+    assert largest > 0
+    assert all((one - two).abs().max() < 1e-5 * largest for one, two in zip(*moments, strict=True))
+
+    odd = content | {"run": str(tmp_path / "odd"), "stages": [STAGE | {"batch": 3}]}
+    result = launch(odd, tmp_path, 2, comfyui_folder)
+    assert result.returncode != 0
+    assert "a batch of 3 does not divide among 2 processes" in result.stderr
 
 
 def test_a_truncated_clip_is_named(config, prepared, tmp_path) -> None:
