@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..geometry import EYE_Y, NOSE_Y, Eye, FrameGeometry, Mouth
+from ..geometry import EYE_Y, Eye, FrameGeometry, Mouth
 from ..identity import Colour, Identity
 from .canvas import Canvas, darker, luminance, mix, smooth_curve
 
