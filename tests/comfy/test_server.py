@@ -42,7 +42,11 @@ def test_prompt_with_one_bad_output_does_not_run_the_others(comfy_server):
 def test_stopped_demo_leaves_no_server_and_no_files(tmp_path, comfyui_folder, number):
     # The variable stands for a set-up that is done: this is the environment's own interpreter.
     variables = {**os.environ, "APOAVATAR_DEV_STARTED": str(time.time()), "TMPDIR": str(tmp_path)}
-    demo = subprocess.Popen([sys.executable, ROOT / "dev.py", "demo"], env=variables, cwd=tmp_path)
+    command = [sys.executable, ROOT / "dev.py", "demo"]
+    # Tests that a shell started in the background hand on that Ctrl-C is ignored.
+    demo = subprocess.Popen(
+        command, env=variables, cwd=tmp_path, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     try:
         server = wait_for_server(demo)
         demo.send_signal(number)

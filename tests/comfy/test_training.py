@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -143,7 +144,7 @@ def test_nan_gradients_do_not_reach_the_weights(config) -> None:
 
 
 def test_films_with_unusable_sidecars_are_named_and_skipped(training, tmp_path, capsys) -> None:
-    from apoavatar_core.training.__main__ import main
+    from apoavatar_core.training.__main__ import add_arguments, prepare
 
     write_film(tmp_path / "good.mp4", 5)
     write_film(tmp_path / "posed.mp4", 5)
@@ -151,10 +152,10 @@ def test_films_with_unusable_sidecars_are_named_and_skipped(training, tmp_path, 
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     for name in ("good", "posed", "broken"):
         (tmp_path / f"{name}.txt").write_text("a wall")
-    arguments = ["prepare", str(tmp_path), "--out", str(tmp_path / "out"), "--frames", "5", "--size", "64", "32"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["training", *arguments])
-        main()
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    options = ["--out", str(tmp_path / "out"), "--frames", "5", "--size", "64", "32"]
+    prepare(parser.parse_args(["prepare", str(tmp_path), *options]))
     said = capsys.readouterr().out
     assert "skipped posed_0000: The pose is not a list of OpenPose frames" in said
     assert "skipped broken_0000: broken.mp4 cannot be decoded" in said
