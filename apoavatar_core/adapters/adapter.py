@@ -9,11 +9,12 @@ from .audio_dit import AudioDiTAdapter
 from .audio_injection import AudioInjection
 from .audio_projection import AudioProjection
 from .config import AdapterConfig
+from .interaction import InteractionScheme
 from .pose_adapter import PoseAdapter
 
 
 class ApoAvatarAdapter(nn.Module):
-    """Pose prior, audio projection, Audio DiT adapter, and one audio injection per backbone block.
+    """Pose prior, audio projection, Audio DiT adapter (where the scheme has one), and one audio injection per block.
 
     `operations` supplies the layers: `torch.nn` to train, `comfy.ops.manual_cast` to run inside ComfyUI.
     """
@@ -22,12 +23,16 @@ class ApoAvatarAdapter(nn.Module):
         super().__init__()
         settings = {"operations": operations, "device": device, "dtype": dtype}
         self.config = config
+        scheme = InteractionScheme(config.interaction)
         self.audio_projection = AudioProjection(
             config.audio_feature_dim, config.audio_dim, config.tokens_per_frame, **settings
         )
-        self.audio_dit = AudioDiTAdapter(config.audio_dim, config.backbone_dim, config.heads, **settings)
+        self.audio_dit = (
+            AudioDiTAdapter(config.audio_dim, config.backbone_dim, config.heads, **settings) if scheme.refines_audio else None
+        )
+        clip_wise = not scheme.hears_own_frame_only
         self.injections = nn.ModuleList(
-            AudioInjection(config.backbone_dim, config.audio_dim, config.heads, **settings)
+            AudioInjection(config.backbone_dim, config.audio_dim, config.heads, clip_wise=clip_wise, **settings)
             for _ in range(config.backbone_layers)
         )
         self.pose_adapter = PoseAdapter(
@@ -36,7 +41,8 @@ class ApoAvatarAdapter(nn.Module):
 
     def refined_audio(self, audio: Tensor, video: Tensor, timestep: Tensor, attention: Attention) -> Tensor:
         """Encoder features [B, 8, T_lat, D] and video tokens X [B, T_lat, N_v, d] → Ã [B, T_lat, n_a, d_a]."""
-        return self.audio_dit(self.audio_projection(audio), video, timestep, attention)
+        tokens = self.audio_projection(audio)
+        return tokens if self.audio_dit is None else self.audio_dit(tokens, video, timestep, attention)
 
     def initialize(self) -> None:
         """Random weights that leave the backbone as it is: the last layer of every branch is zero."""
@@ -49,8 +55,9 @@ class ApoAvatarAdapter(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
             else:
                 nn.init.zeros_(parameter)
-        nn.init.zeros_(self.audio_dit.o.weight)
-        nn.init.zeros_(self.audio_dit.time_out.weight)
+        if self.audio_dit is not None:
+            nn.init.zeros_(self.audio_dit.o.weight)
+            nn.init.zeros_(self.audio_dit.time_out.weight)
         nn.init.zeros_(self.pose_adapter.tokens.weight)
         for injection in self.injections:
             nn.init.zeros_(injection.o.weight)

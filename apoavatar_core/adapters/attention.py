@@ -1,4 +1,4 @@
-"""Frame-wise attention: every latent frame attends within itself (§3.3, Figure 3 right)."""
+"""Attention from video to audio or back: frame by frame (§3.3, Figure 3 right), or over the whole clip (Table 5)."""
 
 from __future__ import annotations
 
@@ -30,3 +30,10 @@ def frame_wise_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, 
     frames = query.shape[1]
     folded = (rearrange(x, "b t n d -> (b t) n d") for x in (query, key, value))
     return rearrange(attention(*folded, heads=heads), "(b t) n d -> b t n d", t=frames)
+
+
+def clip_wise_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, attention: Attention) -> Tensor:
+    """Attention of every frame to all frames: shapes as in `frame_wise_attention`."""
+    frames = query.shape[1]
+    folded = (rearrange(x, "b t n d -> b (t n) d") for x in (query, key, value))
+    return rearrange(attention(*folded, heads=heads), "b (t n) d -> b t n d", t=frames)

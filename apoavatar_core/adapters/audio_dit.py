@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor, nn
 
 from .attention import Attention, frame_wise_attention
+from .sinusoids import sinusoids
 
-TIMESTEP_FREQUENCIES = 128
-
-
-def timestep_embedding(timestep: Tensor) -> Tensor:
-    """Sinusoids of the denoising timestep: [B] in 0 … 1000 → [B, 256] float32."""
-    exponents = torch.arange(TIMESTEP_FREQUENCIES, device=timestep.device, dtype=torch.float32) / TIMESTEP_FREQUENCIES
-    angles = timestep.float()[:, None] * torch.exp(-math.log(10_000) * exponents)
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+TIMESTEP_WIDTH = 256
 
 
 class AudioDiTAdapter(nn.Module):
@@ -27,7 +18,7 @@ class AudioDiTAdapter(nn.Module):
         settings = {"device": device, "dtype": dtype}
         self.heads = heads
         self.norm = operations.LayerNorm(audio_dim, elementwise_affine=False, **settings)
-        self.time_hidden = operations.Linear(2 * TIMESTEP_FREQUENCIES, audio_dim, **settings)
+        self.time_hidden = operations.Linear(TIMESTEP_WIDTH, audio_dim, **settings)
         self.time_out = operations.Linear(audio_dim, 3 * audio_dim, **settings)
         self.q = operations.Linear(audio_dim, audio_dim, **settings)
         self.k = operations.Linear(video_dim, audio_dim, **settings)
@@ -36,7 +27,7 @@ class AudioDiTAdapter(nn.Module):
 
     def modulation(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """γ_τ, β_τ, s_τ, each [B, 1, 1, d_a]; at zero weights γ = s = 1 and β = 0."""
-        hidden = nn.functional.silu(self.time_hidden(timestep_embedding(timestep).to(like.dtype)))
+        hidden = nn.functional.silu(self.time_hidden(sinusoids(timestep, TIMESTEP_WIDTH).to(like.dtype)))
         scale, shift, gate = self.time_out(hidden)[:, None, None].chunk(3, dim=-1)
         return 1 + scale, shift, 1 + gate
 

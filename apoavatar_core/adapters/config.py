@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .interaction import InteractionScheme
+
 
 @dataclass(frozen=True)
 class AdapterConfig:
@@ -15,6 +17,7 @@ class AdapterConfig:
     audio_dim, tokens_per_frame: d_a and the number of audio tokens that one *video* frame contributes.
     pose_channels: width of the per-frame pose embedding before it is merged into tokens.
     vae_stride: pixels per latent in height and width; patch: latents per token in height and width.
+    interaction: one of `InteractionScheme`, the rows of Table 5.
     fps, window: frame rate and number of video frames of the training clips.
     """
 
@@ -31,3 +34,4 @@ class AdapterConfig:
     window: int
     vae_stride: int = 8
     patch: int = 2
+    interaction: str = InteractionScheme.BOTH.value

@@ -15,6 +15,7 @@ from apoavatar_core.adapters import AdapterConfig, ApoAvatarAdapter
 from apoavatar_core.adapters.attention import frame_wise_attention, scaled_dot_product
 from apoavatar_core.adapters.audio_dit import AudioDiTAdapter
 from apoavatar_core.adapters.audio_injection import AudioInjection
+from apoavatar_core.adapters.interaction import InteractionScheme
 from apoavatar_core.adapters.audio_projection import AudioProjection
 from apoavatar_core.adapters.pose_adapter import PoseAdapter, group_by_latent_frame
 from apoavatar_core.audio_features import latent_frame_windows
@@ -167,6 +168,24 @@ def test_video_token_does_not_change_with_the_audio_of_another_frame(frame: int,
     assert not torch.equal(after[:, frame], before[:, frame])
 
 
+def test_clip_wise_injection_hears_all_frames_and_knows_their_time() -> None:
+    injection = with_random_weights(AudioInjection(VIDEO_DIM, AUDIO_DIM, HEADS, nn, clip_wise=True))
+    video, audio = random_tensor(2, 3, 5, VIDEO_DIM), random_tensor(2, 3, 4, AUDIO_DIM, seed=1)
+    found = injection(video, audio, scaled_dot_product)
+
+    def time(frame: int, width: int) -> Tensor:
+        angles = [frame / 10_000 ** (i / (width // 2)) for i in range(width // 2)]
+        return torch.tensor([*map(math.cos, angles), *map(math.sin, angles)])
+
+    for b in range(2):
+        keys = torch.cat([injection.k(audio[b, t] + time(t, AUDIO_DIM)) for t in range(3)])
+        values = torch.cat([injection.v(audio[b, t]) for t in range(3)])
+        for t in range(3):
+            normalized = layer_norm(video[b, t], injection.norm.weight, injection.norm.bias)
+            query = injection.q(normalized + time(t, VIDEO_DIM))
+            torch.testing.assert_close(found[b, t], injection.o(attend(query, keys, values, HEADS)), **CLOSE)
+
+
 # --- audio projection
 
 
@@ -279,10 +298,34 @@ def adapted(adapter: ApoAvatarAdapter, seed: int = 0) -> Tensor:
     return video
 
 
-def test_initial_adapter_leaves_the_video_as_it_is() -> None:
-    adapter = ApoAvatarAdapter(CONFIG)
+schemes = pytest.mark.parametrize("scheme", InteractionScheme)
+
+
+@schemes
+def test_initial_adapter_leaves_the_video_as_it_is(scheme: InteractionScheme) -> None:
+    adapter = ApoAvatarAdapter(replace(CONFIG, interaction=scheme.value))
     adapter.initialize()
     assert torch.equal(adapted(adapter), random_tensor(2, 3, 4, VIDEO_DIM))
+
+
+@schemes
+def test_each_interaction_scheme_hears_and_refines_what_it_says(scheme: InteractionScheme) -> None:
+    adapter = with_random_weights(ApoAvatarAdapter(replace(CONFIG, interaction=scheme.value)))
+    rows, video = random_tensor(1, 8, 3, 3), random_tensor(1, 3, 4, VIDEO_DIM)
+
+    def hear(rows: Tensor, timestep: float) -> tuple[Tensor, Tensor]:
+        audio = adapter.refined_audio(rows, video, torch.tensor([timestep]), scaled_dot_product)
+        return audio, adapter.injections[0](video, audio, scaled_dot_product)
+
+    audio, heard = hear(rows, 500.0)
+    refines = scheme in (InteractionScheme.AUDIO_DIT, InteractionScheme.BOTH)
+    assert torch.equal(audio, adapter.audio_projection(rows)) is not refines
+    assert torch.equal(audio, hear(rows, 100.0)[0]) is not refines
+    other = rows.clone()
+    other[:, :, 1] += 1
+    changed = (hear(other, 500.0)[1] != heard).any(-1).any(-1)[0].tolist()
+    frame_wise = scheme in (InteractionScheme.FRAME_WISE, InteractionScheme.BOTH)
+    assert changed == ([False, True, False] if frame_wise else [True, True, True])
 
 
 def test_initial_audio_dit_adapter_passes_the_audio_on() -> None:
@@ -302,8 +345,9 @@ def test_initial_adapter_is_finite_and_learns_from_its_last_layers() -> None:
     assert all(layer.grad.abs().max() > 1e-4 for layer in last_layers)
 
 
-def test_gradients_reach_every_parameter() -> None:
-    adapter = with_random_weights(ApoAvatarAdapter(CONFIG))
+@schemes
+def test_gradients_reach_every_parameter(scheme: InteractionScheme) -> None:
+    adapter = with_random_weights(ApoAvatarAdapter(replace(CONFIG, interaction=scheme.value)))
     (adapted(adapter) * random_tensor(2, 3, 4, VIDEO_DIM, seed=9)).sum().backward()
     for name, parameter in adapter.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
