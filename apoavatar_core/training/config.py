@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from ..adapters.interaction import InteractionScheme
 from .pose_schemes import PoseScheme
 
 BRANCHES = ("audio", "pose", "text", "video")
@@ -28,12 +30,27 @@ class Backbone:
 
 
 @dataclass(frozen=True)
-class Adapter:
-    """Widths of the ApoAvatar adapter, and the number of audio tokens that one video frame contributes."""
+class NewAdapter:
+    """Widths of an ApoAvatar adapter, the number of audio tokens that one video frame contributes, and how audio and
+    video meet: one of `InteractionScheme`, the rows of Table 5.
+    """
 
     audio_dim: int = 768
     tokens_per_frame: int = 8
     pose_channels: int = 64
+    interaction: InteractionScheme = InteractionScheme.BOTH
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """The adapter under training: one from an adapter `file`, or a `new` one that starts by changing nothing."""
+
+    file: Path | None = None
+    new: NewAdapter | None = None
+
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.new is None):
+            raise ValueError("adapter needs either `file`, an ApoAvatar adapter, or `new`, the widths of one")
 
 
 @dataclass(frozen=True)
@@ -99,7 +116,7 @@ class TrainingConfig:
     run: Path
     backbone: Backbone
     stages: tuple[Stage, ...]
-    adapter: Adapter = field(default_factory=Adapter)
+    adapter: Adapter = field(default_factory=lambda: Adapter(new=NewAdapter()))
     conditions: Conditions = field(default_factory=Conditions)
     loss: Loss = field(default_factory=Loss)
     optimizer: str = "adamw"
@@ -171,6 +188,6 @@ def build(kind: Any, content: Any, name: str) -> Any:
 
 def describe(kind: Any) -> str:
     """What values a leaf field takes, for people."""
-    if issubclass(kind, PoseScheme):
-        return "one of " + ", ".join(scheme.value for scheme in PoseScheme)
+    if issubclass(kind, Enum):
+        return "one of " + ", ".join(member.value for member in kind)
     return {int: "a whole number", float: "a number", Path: "a path"}.get(kind, "a text")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..audio_features import LogMelEncoder
+from ..checkpoints.adapter_file import read_adapter
 from ..flow_matching import flow_matching_loss, interpolate
 from . import backbone
-from .config import BRANCHES, Loss, TrainingConfig
+from .config import BRANCHES, Loss, NewAdapter, TrainingConfig
 from .examples import Batch
 from .prepare import FPS
 from .prepared import PreparedClips
@@ -69,13 +73,28 @@ def loss_weights(data: Tensor, mouth: Tensor, loss: Loss) -> Tensor:
 
 
 def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
-    """The model at the start of a run; random weights follow from the seed."""
+    """The model at the start of a run; random weights follow from the seed.
+
+    Raises:
+        ValueError: a file is not what it should be, or backbone, adapter and clips do not belong together.
+    """
     torch.manual_seed(config.seed)
     clip = clips.clip(0, int(clips.lengths[0]))
     if config.backbone.new:
         dit = backbone.new_dit(config.backbone.new, *reversed(clip["text"].shape))
     else:
         dit = backbone.load_dit(config.backbone.file)
+    window = 4 * (int(clips.lengths.max()) - 1) + 1
+    audio_width = clip["audio"].shape[-1]
+    if config.adapter.new:
+        adapter = new_adapter(config.adapter.new, dit, audio_width, window)
+    else:
+        adapter = adapter_from_file(config.adapter.file, audio_width, window)
+    return FlowMatching(dit, adapter, config.loss)
+
+
+def new_adapter(widths: NewAdapter, dit: nn.Module, audio_width: int, window: int) -> ApoAvatarAdapter:
+    """An adapter for this backbone that leaves its output as it is."""
     adapter = ApoAvatarAdapter(
         AdapterConfig(
             backbone_dim=dit.dim,
@@ -83,16 +102,27 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
             backbone_in_channels=dit.in_dim,
             heads=dit.num_heads,
             audio_encoder=LogMelEncoder.name,
-            audio_feature_dim=clip["audio"].shape[-1],
-            audio_dim=config.adapter.audio_dim,
-            tokens_per_frame=config.adapter.tokens_per_frame,
-            pose_channels=config.adapter.pose_channels,
+            audio_feature_dim=audio_width,
             fps=FPS,
-            window=4 * (int(clips.lengths.max()) - 1) + 1,
+            window=window,
+            **asdict(widths),
         )
     )
     adapter.initialize()
-    return FlowMatching(dit, adapter, config.loss)
+    return adapter
+
+
+def adapter_from_file(path: Path, audio_width: int, window: int) -> ApoAvatarAdapter:
+    """An adapter to go on with, in float32; its window grows to that of the clips."""
+    config, tensors = read_adapter(path)
+    if config.audio_feature_dim != audio_width:
+        raise ValueError(
+            f"adapter: {path} takes audio features of width {config.audio_feature_dim} from {config.audio_encoder}, and the "
+            f"prepared clips hold width {audio_width}: prepare the clips with that encoder"
+        )
+    adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window)))
+    adapter.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return adapter
 
 
 def set_trained_branches(model: FlowMatching, branches: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from apoavatar_core.training.config import BRANCHES, Backbone, TrainingConfig, build
+from apoavatar_core.training.config import BRANCHES, Adapter, Backbone, TrainingConfig, build
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
@@ -58,7 +58,7 @@ def config(prepared, tmp_path) -> TrainingConfig:
         "data": prepared,
         "run": tmp_path / "run",
         "backbone": {"new": {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}},
-        "adapter": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8},
+        "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
         "stages": [STAGE],
     }
     return build(TrainingConfig, content, "the configuration")
@@ -181,14 +181,18 @@ def write_film(path: Path, frames: int) -> None:
         container.mux(audio.encode())
 
 
-def test_a_run_goes_on_from_a_diffusion_model_file(config, tmp_path) -> None:
-    first = trainer(config)
-    first.run()
-    file = config.run / "diffusion_model.safetensors"
-    second = trainer(replace(config, run=tmp_path / "second", backbone=Backbone(file=file)))
-    for name, tensor in load_file(file).items():
-        assert torch.equal(second.model.dit.state_dict()[name], tensor.float())
-    second.train_step()
+def test_a_run_goes_on_from_the_files_of_another(config, tmp_path) -> None:
+    trainer(config).run()
+    dit, adapter = config.run / "diffusion_model.safetensors", config.run / "adapter.safetensors"
+    second = replace(config, run=tmp_path / "second", backbone=Backbone(file=dit), adapter=Adapter(file=adapter))
+    run = trainer(second)
+    for network, file in ((run.model.dit, dit), (run.model.adapter, adapter)):
+        for name, tensor in load_file(file).items():
+            assert torch.equal(network.state_dict()[name], tensor.float())
+    run.train_step()
+
+    with pytest.raises(ValueError, match="made for a model of width 64, 2 blocks .* has width 64, 3 blocks"):
+        trainer(replace(second, run=tmp_path / "third", backbone=Backbone(new=config.backbone.new | {"num_layers": 3})))
 
 
 def test_an_adapter_is_refused_as_a_backbone(config, tmp_path) -> None:
@@ -215,7 +219,7 @@ def test_two_processes_get_the_gradients_of_one(config, comfyui_folder, tmp_path
     content = {
         "data": str(config.data),
         "backbone": {"new": config.backbone.new},
-        "adapter": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8},
+        "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
         "stages": [STAGE | {"steps": 1, "batch": 4}],
     }
     moments = []
