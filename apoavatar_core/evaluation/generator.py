@@ -14,6 +14,8 @@ from ..training.backbone import REPOSITORY, use_comfyui
 
 POSE_FREE, HARD, SILENCE = MODES = ("pose_free", "hard", "silence")
 """The voice alone; the voice and the clip's own pose as it is (A.1); no sound and no pose."""
+RECONSTRUCTION = "reconstruction"
+"""The clip's own pictures, through the VAE and back: the best that a model can show."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,15 @@ class TinyGenerator:
             seed: of the noise.
 
         Returns:
-            For each of MODES uint8 [T, H, W, 3], as many frames and as large as the clip's.
+            For each of MODES and for RECONSTRUCTION uint8 [T, H, W, 3], as many frames and as large as the clip's.
         """
-        latents = torch.cat([self._sample(clip, mode, seed) for mode in MODES])
+        latents = {mode: self._sample(clip, mode, seed) for mode in MODES}
+        (encoded,) = self._node("VAEEncode")().encode(self.vae, _pictures(clip.frames))
+        latents[RECONSTRUCTION] = encoded["samples"]
         # In one batch: a single clip takes PyTorch's slow 3-D convolution on CPUs.
-        (pictures,) = self._node("VAEDecode")().decode(self.vae, {"samples": latents})
+        (pictures,) = self._node("VAEDecode")().decode(self.vae, {"samples": torch.cat(list(latents.values()))})
         films = pictures[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy()
-        return dict(zip(MODES, films.reshape(len(MODES), -1, *films.shape[1:])))
+        return dict(zip(latents, films.reshape(len(latents), -1, *films.shape[1:])))
 
     def _sample(self, clip: Clip, mode: str, seed: int) -> torch.Tensor:
         """Latent [1, 16, T_lat, h, w] of one film."""
@@ -96,7 +100,7 @@ class TinyGenerator:
             fps=clip.fps,
             pose_mode="hard" if mode == HARD else "pose_free",
             speaking_prompt=True,
-            reference_image=torch.from_numpy(clip.frames[:1].copy()).float() / 255,
+            reference_image=_pictures(clip.frames[:1]),
             pose=clip.keypoints if mode == HARD else None,
             clip=self.clip,
         )
@@ -128,3 +132,8 @@ class TinyGenerator:
 
     def _encode(self, text: str) -> list:
         return self._node("CLIPTextEncode")().encode(self.clip, text)[0]
+
+
+def _pictures(frames: np.ndarray) -> torch.Tensor:
+    """uint8 [T, H, W, 3] as ComfyUI's IMAGE."""
+    return torch.from_numpy(frames.astype(np.float32) / 255)

@@ -7,8 +7,9 @@ is not in time with its sound.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import cv2
 import numpy as np
 
 from ..pose.keypoints import PersonKeypoints
@@ -102,3 +103,41 @@ def pose_error(people: Sequence[PersonKeypoints], wanted: Sequence[PersonKeypoin
     distance = np.linalg.norm((found[..., :2] - true[..., :2]) * (aspect, 1.0), axis=-1)
     shown = true[..., 2] > 0
     return float(distance[shown].mean()) if shown.any() else float("nan")
+
+
+def colour_difference(first: np.ndarray, second: np.ndarray) -> float:
+    """ΔE (CIE 1976) of two mean colours: the distance of uint8-scaled RGB [3] triples in CIELAB."""
+    pair = np.stack([first, second])[None].astype(np.float32) / 255
+    lab = cv2.cvtColor(pair, cv2.COLOR_RGB2LAB)[0]
+    return float(np.linalg.norm(lab[0] - lab[1]))
+
+
+def identity_difference(
+    film: np.ndarray, regions: Sequence[Mapping[str, np.ndarray]], portrait: np.ndarray, own: Mapping[str, np.ndarray]
+) -> float:
+    """How far skin, hair and clothes are from their colours in the portrait.
+
+    Args:
+        film: uint8 [T, H, W, 3].
+        regions: for each of its frames the pixels that show each region, bool [H, W]; frames without any are left out.
+        portrait: uint8 [H, W, 3], and where its `own` regions are.
+
+    Returns:
+        Mean ΔE over frames and regions; NaN when no region is ever seen.
+    """
+    differences = [
+        colour_difference(frame[mask].mean(0), portrait[own[name]].mean(0))
+        for frame, masks in zip(film, regions, strict=True)
+        for name, mask in masks.items()
+        if mask.any() and own[name].any()
+    ]
+    return float(np.mean(differences)) if differences else float("nan")
+
+
+def flicker(film: np.ndarray, region: np.ndarray) -> float:
+    """Mean change of the region's pixels from one frame to the next, in grey levels: film uint8 [T, H, W, 3], region
+    bool [H, W]; NaN when it is empty.
+    """
+    if not region.any():
+        return float("nan")
+    return float(np.abs(np.diff(film[:, region].astype(np.float64), axis=0)).mean())

@@ -5,7 +5,7 @@
 """
 
 from .clip import Clip, Performance, draw_clip, synthesize_clip, synthesize_performance
-from .drawing import draw_frame
+from .drawing import draw_background, draw_frame
 from .identity import Identity, describe, sample_identity
 from .keypoints import frame_keypoints
 from .motion import Motion, speech_motion
@@ -19,6 +19,7 @@ __all__ = [
     "Motion",
     "Performance",
     "describe",
+    "draw_background",
     "draw_clip",
     "draw_frame",
     "frame_keypoints",

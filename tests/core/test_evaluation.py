@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from apoavatar_core.checkpoints import presets
 from apoavatar_core.evaluation import measures, tiny
-from apoavatar_core.evaluation.generator import HARD, POSE_FREE, SILENCE, SamplingSettings
+from apoavatar_core.evaluation.generator import HARD, POSE_FREE, RECONSTRUCTION, SILENCE, SamplingSettings
+from apoavatar_core.evaluation.regions import bare_wall, person_regions
 from apoavatar_core.evaluation.tiny import Evaluation, Film
 from apoavatar_core.pose import PersonKeypoints, from_frame, hand_speed, load_keypoint_network, mouth_opening
 from apoavatar_core.synthetic import Clip, frame_keypoints, speech_motion, synthesize_clip
@@ -157,6 +158,63 @@ def test_pose_error_leaves_out_what_the_pose_does_not_show_and_counts_what_the_f
     assert math.isnan(measures.pose_error([found], [PersonKeypoints.nobody()]))
 
 
+# --- colours
+
+
+def test_colour_difference_is_the_distance_in_cielab() -> None:
+    assert measures.colour_difference(np.zeros(3), np.full(3, 255)) == pytest.approx(100, abs=0.01)
+    # sRGB red is L* 53.24, a* 80.09, b* 67.20.
+    expected = math.hypot(53.24, 80.09, 67.20)
+    assert measures.colour_difference(np.array([255, 0, 0]), np.zeros(3)) == pytest.approx(expected, abs=0.1)
+
+
+def test_identity_is_compared_region_by_region() -> None:
+    portrait = np.zeros((4, 4, 3), np.uint8)
+    portrait[:2], portrait[2:] = 40, 200
+    film = np.stack([portrait, portrait])
+    film[1, :2] = 60
+    own = {"hair": np.indices((4, 4))[0] < 2, "clothes": np.indices((4, 4))[0] >= 2, "skin": np.zeros((4, 4), bool)}
+    changed = measures.colour_difference(np.full(3, 40), np.full(3, 60))
+    assert measures.identity_difference(film, [own, own], portrait, own) == pytest.approx(changed / 4)
+    assert math.isnan(measures.identity_difference(film, [{}, {}], portrait, own))
+
+
+def test_flicker_is_the_mean_change_within_the_region() -> None:
+    film = np.zeros((3, 2, 2, 3), np.uint8)
+    film[1, 0, 0] = 30
+    film[:, 1, 1] = np.array([0, 200, 0])[:, None]
+    assert measures.flicker(film, np.array([[True, True], [True, False]])) == pytest.approx(10)
+    assert math.isnan(measures.flicker(film, np.zeros((2, 2), bool)))
+
+
+def restless(frames: np.ndarray, levels: int) -> np.ndarray:
+    """The film with up to so many grey levels of noise."""
+    noise = np.random.default_rng(0).integers(-levels, levels + 1, frames.shape)
+    return (frames.astype(int) + noise).clip(0, 255).astype(np.uint8)
+
+
+def test_regions_show_what_they_are_named_after(clip: Clip) -> None:
+    for t in (0, 20, 48):
+        regions, frame = person_regions(clip, t), clip.frames[t]
+        own = {"skin": clip.identity.skin_rgb, "clothes": clip.identity.clothes_rgb}
+        for name, colour in own.items():
+            assert np.abs(np.median(frame[regions[name]], axis=0) - colour).max() <= 12
+        assert not (regions["skin"] & regions["clothes"]).any()
+        assert not any((region & bare_wall(clip)).any() for region in regions.values())
+    assert bare_wall(clip).mean() > 0.3
+    assert measures.flicker(clip.frames, bare_wall(clip)) < 0.5
+
+
+def test_a_film_in_other_colours_and_with_a_restless_wall_is_found_out(clip: Clip) -> None:
+    calm = restless(clip.frames, 2)
+    drawn = tiny.measure_colours(clip, clip.frames, calm)
+    assert drawn["identity_delta_e"] < 1 and drawn["flicker"] == pytest.approx(0, abs=0.1)
+    assert tiny.measure_colours(clip, clip.frames[..., ::-1], calm)["identity_delta_e"] > 10
+    found = tiny.measure_colours(clip, restless(clip.frames, 8), calm)
+    # Two numbers from −n … n differ by (m² − 1) / 3m on average, m = 2n + 1.
+    assert found["flicker"] / found["flicker_vae"] == pytest.approx((288 / 51) / (24 / 15), rel=0.05)
+
+
 # --- clips
 
 pose_network = pytest.mark.skipif(not presets.TINY_POSE.is_file(), reason="the shipped keypoint network is not there yet")
@@ -185,7 +243,8 @@ def films(clip: Clip) -> dict[str, Film]:
 
 
 def test_the_presenter_itself_meets_every_target(clip: Clip, films: dict[str, Film]) -> None:
-    found = tiny.measure(clip, films, shut_opening=0.0)
+    colours = tiny.measure_colours(clip, clip.frames, reconstruction=restless(clip.frames, 2))
+    found = tiny.summarize([tiny.measure(clip, films, shut_opening=0.0) | colours])
     assert all(target.is_met(found[name]) for name, target in tiny.TARGETS.items()), found
     assert found["mouth_lag_frames"] == 0
     assert found["mouth_r"] > 0.9
@@ -222,7 +281,8 @@ def test_a_perfect_generator_reaches_the_ceiling() -> None:
 
     def draw(clip: Clip, seed: int) -> dict[str, np.ndarray]:
         asked.append(seed)
-        return {POSE_FREE: clip.frames, HARD: clip.frames, SILENCE: tiny.silent_drawing(clip)}
+        silence = tiny.silent_drawing(clip)
+        return {POSE_FREE: clip.frames, HARD: clip.frames, SILENCE: silence, RECONSTRUCTION: restless(clip.frames, 3)}
 
     evaluation = Evaluation([], [])
     pictures = evaluation.add(clip, 5, draw, network)
@@ -238,9 +298,9 @@ def test_a_perfect_generator_reaches_the_ceiling() -> None:
 
 def measured(**values: float) -> dict:
     """The measures of one clip, all of them 0 but for the given ones."""
-    names = ("mouth_r", "hand_r", "pose_error", "pose_error_without_pose", "mouth_seen")
+    names = ("mouth_r", "hand_r", "pose_error", "pose_error_without_pose", "mouth_seen", "identity_delta_e", "flicker")
     openings = {"opening_loud": 0.05, "opening_silent": 0.0, "opening_shut": 0.0}
-    return {**dict.fromkeys(names, 0.0), "mouth_r_by_lag": [0.0] * 7, **openings, **values}
+    return {**dict.fromkeys(names, 0.0), "mouth_r_by_lag": [0.0] * 7, "flicker_vae": 1.0, **openings, **values}
 
 
 def test_summary_is_the_mean_over_the_clips() -> None:
