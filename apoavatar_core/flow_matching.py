@@ -4,6 +4,8 @@
 1 − σ with z_0 the noise and z_1 the data, so z_t = x_σ and its velocity z_1 − z_0 is the negative of ours.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,20 @@ def sample_sigma(batch: int, shift: float, generator: torch.Generator) -> Tensor
         raise ValueError(f"shift is {shift}; use a number above 0, 1 for uniform noise levels.")
     u = 1 - torch.rand(batch, generator=generator, device=generator.device)
     return shifted_sigma(u, shift)
+
+
+def integrate(velocity: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int, shift: float) -> Tensor:
+    """Data from noise by Euler's method, over σ in equal steps of u.
+
+    Args:
+        velocity: (x_σ [B, ...], σ [B]) → noise − data as the model predicts it.
+        noise: x_1 [B, ...].
+    """
+    sigmas = shifted_sigma(torch.linspace(1, 0, steps + 1), shift).tolist()
+    x = noise
+    for sigma, after in zip(sigmas, sigmas[1:]):
+        x = x + (after - sigma) * velocity(x, torch.full((len(x),), sigma, device=x.device))
+    return x
 
 
 def _per_sample(sigma: Tensor | float, like: Tensor) -> Tensor:

@@ -104,6 +104,22 @@ def load_vae(path: Path) -> nn.Module:
     return vae.eval()
 
 
+def comfyui_vae(path: Path):
+    """A VAE as ComfyUI's Load VAE gives it, which decodes normalised latents in pieces that fit into memory.
+
+    Raises:
+        ValueError: the file is no VAE.
+    """
+    import comfy.sd
+    import comfy.utils
+
+    tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
+    vae = comfy.sd.VAE(sd=tensors, metadata=metadata)
+    if vae.first_stage_model is None:
+        raise ValueError(f"samples: {path} is no VAE that ComfyUI knows")
+    return vae
+
+
 def new_dit(dimensions: dict[str, int], text_dim: int, text_len: int) -> nn.Module:
     """Wan's image-to-video DiT with ComfyUI's own code and random weights: 16 noisy channels, 4 of mask and 16 of
     reference in. dimensions: dim, ffn_dim, num_heads, num_layers.

@@ -104,12 +104,27 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """Films of the averaged weights while training goes on: every `every` steps, in `steps` steps, decoded by the VAE
+    file that the clips were prepared with.
+    """
+
+    vae: Path
+    every: int = 500
+    steps: int = 12
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.steps < 1:
+            raise ValueError("samples: every and steps are 1 or more")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """One run.
 
     data: folder that `prepare` wrote. run: folder for state, log and results. optimizer: "adamw", or "muon" for
     matrices with AdamW for the rest. shift: of the noise levels (1 = uniform). ema: decay of the averaged weights.
-    precision: "fp32" or "bf16" (autocast). save_every: steps between saves of the state.
+    precision: "fp32" or "bf16" (autocast). save_every: steps between saves of the state. samples: films to make on the way.
     """
 
     data: Path
@@ -126,6 +141,7 @@ class TrainingConfig:
     shift: float = 3.0
     precision: str = "fp32"
     save_every: int = 100
+    samples: Samples | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

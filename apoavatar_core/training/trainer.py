@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from .export import export_dit
 from .model import FlowMatching, build_model, restore_branches, set_trained_branches
 from .optimizers import build_optimizers, half_cosine, set_learning_rate
 from .prepared import PreparedClips
+from .samples import SampleFilms, log_film
 
 
 def learning_rate(stage: Stage, step: int) -> float:
@@ -59,6 +62,7 @@ class Trainer:
         self.model.to(self.accelerator.device)
         self.optimizers = [self.accelerator.prepare(optimizer) for optimizer in self.optimizers]
         self.stage: Stage | None = None
+        self.films = config.samples and SampleFilms(config.samples, self.clips, config.shift, config.seed)
 
     def stage_at(self, step: int) -> tuple[Stage, int]:
         """The stage of a step of the run, and the step's number within it."""
@@ -175,6 +179,8 @@ class Trainer:
                     flush=True,
                 )
             self.accelerator.log(values, step=self.step)
+            if self.films and self.step % self.config.samples.every == 0:
+                self.log_sample()
             if self.step % self.config.save_every == 0 or self.step == self.config.steps:
                 self.save()
         self.accelerator.end_training()
@@ -182,13 +188,31 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.export(self.config.run / "diffusion_model.safetensors", self.config.run / "adapter.safetensors")
 
+    def log_sample(self) -> None:
+        """Make a film with the averaged weights, on the main process; the others wait."""
+        if self.accelerator.is_main_process:
+            stage, _ = self.stage_at(self.step - 1)
+            with self.averaged():
+                film = self.films.film(self.model, stage.latent_frames)
+            writer = self.accelerator.get_tracker("tensorboard", unwrap=True)
+            log_film(writer, film, self.step, self.config.run / "samples")
+        self.accelerator.wait_for_everyone()
+
     def export(self, dit_path: Path, adapter_path: Path) -> None:
         """Write the averaged weights as files that the nodes load."""
+        with self.averaged():
+            export_dit(dit_path, self.model.dit)
+            save_adapter(adapter_path, self.model.adapter)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model with its averaged weights, for a while."""
         trained = copy_of(self.model)
         self.model.load_state_dict(self.average)
-        export_dit(dit_path, self.model.dit)
-        save_adapter(adapter_path, self.model.adapter)
-        self.model.load_state_dict(trained)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(trained)
 
 
 def copy_of(model: FlowMatching) -> dict[str, Tensor]:
@@ -196,8 +220,8 @@ def copy_of(model: FlowMatching) -> dict[str, Tensor]:
 
 
 def fingerprint(config: TrainingConfig) -> str:
-    """What must not change between the parts of a run: all but the places and how often it saves."""
+    """What must not change between the parts of a run: all but the places, how often it saves and what it shows."""
     content = asdict(config)
-    for name in ("data", "run", "save_every"):
+    for name in ("data", "run", "save_every", "samples"):
         del content[name]
     return json.dumps(content, default=str, sort_keys=True)

@@ -16,9 +16,10 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from apoavatar_core.training.config import BRANCHES, Adapter, Backbone, TrainingConfig, build
+from apoavatar_core.training.config import BRANCHES, Adapter, Backbone, Samples, TrainingConfig, build
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
@@ -179,6 +180,32 @@ def write_film(path: Path, frames: int) -> None:
         sound.sample_rate, sound.time_base, sound.pts = 16_000, Fraction(1, 16_000), 0
         container.mux(audio.encode(sound))
         container.mux(audio.encode())
+
+
+def test_a_run_shows_films_on_the_way_and_learns_the_same(config, tmp_path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from apoavatar_core.checkpoints import presets
+    from apoavatar_core.training.clips import load_frames
+
+    silent = trainer(replace(config, run=tmp_path / "silent"))
+    silent.run()
+    trainer(replace(config, samples=Samples(vae=presets.TINY_VAE, every=2, steps=2))).run()
+    ours, theirs = (load_file(run / "adapter.safetensors") for run in (tmp_path / "silent", config.run))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    assert [path.name for path in sorted((config.run / "samples").iterdir())] == ["step_000002.gif", "step_000004.gif"]
+    with Image.open(config.run / "samples" / "step_000004.gif") as film:
+        assert (film.size, film.n_frames) == ((3 * 64, 64), 9)
+        shown = np.asarray(film.convert("RGB")).astype(int)
+    (name,) = silent.source.names(range(1), 3)
+    drawn = load_frames(config.data.parent / "bank", int(Path(name).stem))[0].astype(int)
+    error = [np.abs(shown[:, 64 * place : 64 * (place + 1)] - drawn).mean() for place in range(3)]
+    assert error[0] < 25 < min(error[1:]), error
+    (events,) = config.run.rglob("events.out.tfevents.*")
+    log = EventAccumulator(str(events), size_guidance={"images": 0})
+    log.Reload()
+    assert [image.step for image in log.Images("drawn, posed, by voice")] == [2, 4]
 
 
 def test_a_run_goes_on_from_the_files_of_another(config, tmp_path) -> None:

@@ -1,5 +1,7 @@
 """Eq. 1 in ComfyUI's convention."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from apoavatar_core.flow_matching import (
     flow_matching_loss,
+    integrate,
     interpolate,
     sample_sigma,
     shifted_sigma,
@@ -114,3 +117,17 @@ def test_noise_levels_follow_their_generator() -> None:
 def test_impossible_shifts_are_refused(shift: float) -> None:
     with pytest.raises(ValueError, match="shift is"):
         sample_sigma(1, shift, torch.Generator())
+
+
+@given(st.integers(1, 20), st.floats(0.5, 8))
+def test_integration_along_straight_lines_ends_at_the_data(steps: int, shift: float) -> None:
+    data, noise = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    found = integrate(lambda x, sigma: velocity_target(data, noise), noise, steps, shift)
+    torch.testing.assert_close(found, data, atol=1e-5, rtol=0)
+
+
+def test_integration_follows_a_curved_field_and_knows_the_noise_level() -> None:
+    # dx/dσ = 2σ·x has the solution x(0) = x(1)·exp(−1).
+    noise = torch.tensor([[1.0], [-3.0]])
+    found = integrate(lambda x, sigma: 2 * sigma[:, None] * x, noise, 2000, 1.0)
+    torch.testing.assert_close(found, noise * math.exp(-1), atol=2e-3, rtol=0)

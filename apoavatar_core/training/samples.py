@@ -1,0 +1,69 @@
+"""Films that show how far a run is: its first clip, drawn, posed and by its voice alone, side by side."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..flow_matching import integrate
+from . import backbone
+from .config import Conditions, Samples
+from .examples import Batch, ExampleSource
+from .model import FlowMatching
+from .prepare import FPS
+from .prepared import PreparedClips
+
+ALL_CONDITIONS = Conditions(text_dropout=0, image_dropout=0, audio_dropout=0, pose_dropout=0, whole_pose=1)
+
+
+class SampleFilms:
+    """Makes the films of a run, the same clip and noise every time."""
+
+    def __init__(self, settings: Samples, clips: PreparedClips, shift: float, seed: int):
+        self.settings, self.clips, self.shift, self.seed = settings, clips, shift, seed
+        self.vae = backbone.comfyui_vae(settings.vae)
+
+    @torch.no_grad()
+    def film(self, model: FlowMatching, latent_frames: int) -> np.ndarray:
+        """uint8 [T, H, 3·W, 3]: the clip through the VAE, generated with its pose, and without."""
+        source = ExampleSource(self.clips, ALL_CONDITIONS, self.shift, self.seed)
+        posed = source.example(0, latent_frames)
+        unposed = replace(posed, pose_gate=torch.zeros_like(posed.pose_gate))
+        device = next(model.parameters()).device
+        batch = Batch.stack([posed, unposed]).to(device)
+        generated = integrate(
+            lambda noisy, sigma: model.velocity(batch, noisy, sigma), batch.noise, self.settings.steps, self.shift
+        )
+        return self.decoded(torch.cat([batch.data[:1], generated]))
+
+    def decoded(self, latents: Tensor) -> np.ndarray:
+        """Normalised latents [B, 16, T_lat, h, w] → uint8 [T, H, B·W, 3]."""
+        pictures = self.vae.decode(self.clips.latent_format.process_out(latents.cpu()))
+        films = pictures[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy()
+        return np.concatenate(list(films), axis=2)
+
+
+def gif(film: np.ndarray) -> bytes:
+    """A film, uint8 [T, H, W, 3], that every viewer plays, TensorBoard too."""
+    first, *others = map(Image.fromarray, film)
+    content = io.BytesIO()
+    first.save(content, "GIF", save_all=True, append_images=others, duration=1000 / FPS, loop=0)
+    return content.getvalue()
+
+
+def log_film(writer, film: np.ndarray, step: int, folder: Path) -> None:
+    """Put the film into the run's `folder` and into the log of TensorBoard's `writer`."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    content = gif(film)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"step_{step:06d}.gif").write_bytes(content)
+    height, width = film.shape[1:3]
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
+    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag="drawn, posed, by voice", image=image)]), step)
