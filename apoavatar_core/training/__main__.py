@@ -37,9 +37,10 @@ def train(arguments: argparse.Namespace) -> None:
 
     try:
         from .trainer import Trainer
+
+        Trainer(read_config(arguments.config), arguments.resume).run()
     except ModuleNotFoundError as error:
-        raise ValueError(f"training needs {error.name}: pip install accelerate tensorboard") from None
-    Trainer(read_config(arguments.config), arguments.resume).run()
+        raise ValueError(f"training needs {error.name}: pip install accelerate tensorboard peft") from None
 
 
 def prepare(arguments: argparse.Namespace) -> None:

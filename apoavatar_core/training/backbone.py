@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LATENT_CHANNELS = 16
@@ -156,6 +158,28 @@ def load_dit(path: Path) -> nn.Module:
     if missing or unexpected:
         raise ValueError(f"backbone: {path} is no plain Wan model ({(missing + unexpected)[0]} is missing or too much)")
     return dit
+
+
+LORA_LAYERS = r"blocks\.\d+\.((self|cross)_attn\.[qkvo]|ffn\.[02])"
+
+
+def add_lora(dit: nn.Module, rank: int) -> None:
+    """Give every linear layer of the blocks a LoRA that changes nothing yet (peft puts it into `dit` itself)."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=LORA_LAYERS), dit)
+
+
+def recompute_blocks(dit: nn.Module) -> None:
+    """Let the blocks keep no activations for the backward pass but compute them again."""
+    for block in dit.blocks:
+        block.forward = partial(_recomputed, block.forward)
+
+
+def _recomputed(forward, tokens: torch.Tensor, transformer_options: dict, **conditions) -> torch.Tensor:
+    # ComfyUI counts block_index on in one dictionary; the second pass needs the number of the first.
+    options = dict(transformer_options)
+    return checkpoint(forward, tokens, transformer_options=options, use_reentrant=False, **conditions)
 
 
 class Host(nn.Module):

@@ -12,21 +12,29 @@ from .pose_schemes import PoseScheme
 
 BRANCHES = ("audio", "pose", "text", "video")
 """The four branches of §4.1: the adapter's two, the backbone's text cross-attention, and the rest of the backbone."""
+LORA = "lora"
+"""A branch of its own: the low-rank matrices beside the backbone's."""
 
 
 @dataclass(frozen=True)
 class Backbone:
     """The DiT under training: `file` holds a Wan model, or `new` the dimensions of one with random weights.
 
-    new: dim, ffn_dim, num_heads and num_layers of Wan's DiT.
+    new: dim, ffn_dim, num_heads and num_layers of Wan's DiT. lora_rank: give every linear layer of its blocks a LoRA of
+    this rank, the branch "lora". recompute: keep no activations of its blocks but compute them again in the backward
+    pass, which takes a third longer and far less memory.
     """
 
     file: Path | None = None
     new: dict[str, int] | None = None
+    lora_rank: int | None = None
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         if (self.file is None) == (self.new is None):
             raise ValueError("backbone needs either `file`, a Wan diffusion model, or `new`, the dimensions of one")
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ValueError(f"lora_rank is {self.lora_rank}: use 1 or more, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -89,8 +97,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         for name in (*self.train, *self.restore):
-            if name not in BRANCHES:
-                raise ValueError(f"stages: there is no branch {name!r}, only {', '.join(BRANCHES)}")
+            if name not in (*BRANCHES, LORA):
+                raise ValueError(f"stages: there is no branch {name!r}, only {', '.join(BRANCHES)} and {LORA}")
         if self.steps < 1 or self.batch < 1 or self.latent_frames < 1:
             raise ValueError("stages: steps, batch and latent_frames are 1 or more")
 
@@ -148,6 +156,11 @@ class TrainingConfig:
         for name, allowed in (("optimizer", ("adamw", "muon")), ("precision", ("fp32", "bf16"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: use {' or '.join(allowed)}")
+        trained = {branch for stage in self.stages for branch in stage.train}
+        if self.backbone.lora_rank and trained & {"text", "video"}:
+            raise ValueError(f"stages: beside a LoRA the backbone stays as it is; train only audio, pose and {LORA}")
+        if LORA in trained and not self.backbone.lora_rank:
+            raise ValueError(f"stages: to train {LORA}, give the backbone a lora_rank")
 
     @property
     def steps(self) -> int:
@@ -194,6 +207,10 @@ def build(kind: Any, content: Any, name: str) -> Any:
         if not isinstance(content, dict):
             raise ValueError(f"{name} is {content!r}: write names with numbers under it")
         return {str(key): build(arguments[1], value, str(key)) for key, value in content.items()}
+    if kind is bool:
+        if not isinstance(content, bool):
+            raise ValueError(f"{name} is {content!r}, not true or false")
+        return content
     try:
         if kind in (int, float) and (isinstance(content, bool) or kind(content) != float(content)):
             raise ValueError

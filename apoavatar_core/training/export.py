@@ -36,3 +36,15 @@ def export_dit(path: Path, dit: nn.Module) -> None:
     """A DiT for UNETLoader; what its tensors' shapes don't tell goes into the metadata."""
     told = {"num_heads": dit.num_heads, "text_dim": dit.text_embedding[0].in_features, "text_len": dit.text_len}
     write(path, dit.state_dict(), {"config": json.dumps({"transformer": told})})
+
+
+def export_lora(path: Path, dit: nn.Module) -> None:
+    """The LoRA beside a DiT's layers for ComfyUI's LoRA loaders, under the names that other Wan LoRAs have."""
+    write(
+        path,
+        {
+            f"diffusion_model.{name.replace('.default', '')}": tensor
+            for name, tensor in dit.state_dict().items()
+            if ".lora_" in name
+        },
+    )

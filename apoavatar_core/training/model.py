@@ -13,7 +13,7 @@ from ..audio_features import LogMelEncoder
 from ..checkpoints.adapter_file import read_adapter
 from ..flow_matching import flow_matching_loss, interpolate
 from . import backbone
-from .config import BRANCHES, Loss, NewAdapter, TrainingConfig
+from .config import LORA, Loss, NewAdapter, TrainingConfig
 from .examples import Batch
 from .prepare import FPS
 from .prepared import PreparedClips
@@ -49,12 +49,14 @@ class FlowMatching(nn.Module):
         return flow_matching_loss(prediction, batch.data, batch.noise, weights)
 
     def branch(self, name: str) -> list[tuple[str, nn.Parameter]]:
-        """Names and parameters of one of `BRANCHES`."""
+        """Names and parameters of one of `BRANCHES`, or of `LORA`."""
         return [(key, parameter) for key, parameter in self.named_parameters() if branch_of(key) == name]
 
 
 def branch_of(parameter: str) -> str:
-    """Which of `BRANCHES` a parameter of `FlowMatching` belongs to."""
+    """Which of `BRANCHES` a parameter of `FlowMatching` belongs to, or `LORA`."""
+    if ".lora_" in parameter:
+        return LORA
     if parameter.startswith("adapter.pose_adapter."):
         return "pose"
     if parameter.startswith("adapter."):
@@ -84,6 +86,10 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
         dit = backbone.new_dit(config.backbone.new, *reversed(clip["text"].shape))
     else:
         dit = backbone.load_dit(config.backbone.file)
+    if config.backbone.lora_rank:
+        backbone.add_lora(dit, config.backbone.lora_rank)
+    if config.backbone.recompute:
+        backbone.recompute_blocks(dit)
     window = 4 * (int(clips.lengths.max()) - 1) + 1
     audio_width = clip["audio"].shape[-1]
     if config.adapter.new:
@@ -127,11 +133,11 @@ def adapter_from_file(path: Path, audio_width: int, window: int) -> ApoAvatarAda
 
 def set_trained_branches(model: FlowMatching, branches: tuple[str, ...]) -> None:
     """Let these branches learn and no other."""
-    for name in BRANCHES:
-        for _, parameter in model.branch(name):
-            parameter.requires_grad_(name in branches)
-            if name not in branches:
-                parameter.grad = None
+    for name, parameter in model.named_parameters():
+        learns = branch_of(name) in branches
+        parameter.requires_grad_(learns)
+        if not learns:
+            parameter.grad = None
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from ..checkpoints.adapter_file import save_adapter
 from .checkpoint import load_state, save_state
 from .config import Stage, TrainingConfig
 from .examples import ExampleSource
-from .export import export_dit
+from .export import export_dit, export_lora
 from .model import FlowMatching, build_model, restore_branches, set_trained_branches
 from .optimizers import build_optimizers, half_cosine, set_learning_rate
 from .prepared import PreparedClips
@@ -186,7 +186,7 @@ class Trainer:
         self.accelerator.end_training()
 
         if self.accelerator.is_main_process:
-            self.export(self.config.run / "diffusion_model.safetensors", self.config.run / "adapter.safetensors")
+            self.export()
 
     def log_sample(self) -> None:
         """Make a film with the averaged weights, on the main process; the others wait."""
@@ -198,11 +198,14 @@ class Trainer:
             log_film(writer, film, self.step, self.config.run / "samples")
         self.accelerator.wait_for_everyone()
 
-    def export(self, dit_path: Path, adapter_path: Path) -> None:
-        """Write the averaged weights as files that the nodes load."""
+    def export(self) -> None:
+        """Write the averaged weights as files that the nodes load; of a backbone with a LoRA the LoRA alone."""
         with self.averaged():
-            export_dit(dit_path, self.model.dit)
-            save_adapter(adapter_path, self.model.adapter)
+            save_adapter(self.config.run / "adapter.safetensors", self.model.adapter)
+            if self.config.backbone.lora_rank:
+                export_lora(self.config.run / "lora.safetensors", self.model.dit)
+            else:
+                export_dit(self.config.run / "diffusion_model.safetensors", self.model.dit)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

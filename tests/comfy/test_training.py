@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from apoavatar_core.training.config import BRANCHES, Adapter, Backbone, Samples, TrainingConfig, build
+from apoavatar_core.training.model import branch_of
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
@@ -222,6 +223,80 @@ def test_a_run_goes_on_from_the_files_of_another(config, tmp_path) -> None:
         trainer(replace(second, run=tmp_path / "third", backbone=Backbone(new=config.backbone.new | {"num_layers": 3})))
 
 
+def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(config, tmp_path) -> None:
+    import comfy.sd
+
+    from apoavatar_core.adapters import ApoAvatarAdapter
+    from apoavatar_core.checkpoints.adapter_file import read_adapter
+    from apoavatar_core.training import backbone
+
+    trainer(config).run()
+    dit = config.run / "diffusion_model.safetensors"
+    stage = replace(config.stages[0], steps=6, learning_rate=1e-2, train=("audio", "lora"))
+    run = trainer(
+        replace(config, run=tmp_path / "lora", backbone=Backbone(file=dit, lora_rank=4), ema=0.5, stages=(stage,))
+    )
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    run.run()
+    assert sorted(path.name for path in run.config.run.glob("*.safetensors")) == ["adapter.safetensors", "lora.safetensors"]
+    after = run.model.state_dict()
+    for name, _ in run.model.named_parameters():
+        assert torch.equal(before[name], after[name]) is (branch_of(name) not in ("audio", "lora")), name
+
+    batch = run.source.batch(range(1), 3)
+    run.model.load_state_dict(run.average)
+    with torch.no_grad():
+        expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
+    binding = backbone.binding()
+    model = comfy.sd.load_diffusion_model(str(dit), {"dtype": torch.float32})
+    adapter = binding.load_adapter(ApoAvatarAdapter, *read_adapter(run.config.run / "adapter.safetensors"))
+    lora, _ = comfy.sd.load_lora_for_models(model, None, load_file(run.config.run / "lora.safetensors"), 1.0, 0)
+    found = [predicted(network, adapter, batch) for network in (model, lora)]
+    assert (found[1] - expected).abs().max() < 0.02 * expected.abs().max()
+    assert (found[0] - expected).abs().max() > 0.05 * expected.abs().max()
+
+
+@torch.no_grad()
+def predicted(model, adapter, batch):
+    """The velocity at σ = 0.7 of a MODEL with an adapter, both loaded and patched by ComfyUI."""
+    import comfy.model_management
+
+    from apoavatar_core.training import backbone
+
+    binding = backbone.binding()
+    network = binding.attach(model, adapter)
+    comfy.model_management.load_models_gpu([network, adapter], force_full_load=True)
+    return network.model.diffusion_model(
+        torch.cat([batch.noise, batch.concat], 1),
+        torch.tensor([700.0]),
+        batch.text,
+        transformer_options=binding.transformer_options(network),
+        apoavatar_audio=batch.audio,
+        apoavatar_pose=batch.pose,
+        apoavatar_pose_gate=batch.pose_gate,
+    )
+
+
+def test_recomputed_activations_give_the_same_gradients_from_less_memory(config) -> None:
+    gradients, kept = [], []
+    for recompute in (False, True):
+        run = trainer(replace(config, backbone=replace(config.backbone, recompute=recompute)))
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for parameter in run.model.parameters():
+                parameter += 0.05 * torch.randn_like(parameter)
+        batch, held = run.source.batch(range(2), 3), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: held.append(x.numel()) or x, lambda x: x):
+            loss = run.model(batch)
+        loss.backward()
+        kept.append(sum(held))
+        gradients.append({name: parameter.grad for name, parameter in run.model.named_parameters()})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert (gradient is None and gradients[1][name] is None) or torch.equal(gradient, gradients[1][name]), name
+    assert kept[1] < 0.7 * kept[0]
+
+
 def test_an_adapter_is_refused_as_a_backbone(config, tmp_path) -> None:
     trainer(config).run()
     file = config.run / "adapter.safetensors"
@@ -306,16 +381,6 @@ def test_what_a_run_writes_predicts_the_same_through_comfyui(config, training) -
 
     model = comfy.sd.load_diffusion_model(str(config.run / "diffusion_model.safetensors"), {"dtype": torch.float32})
     adapter = binding.load_adapter(ApoAvatarAdapter, *read_adapter(config.run / "adapter.safetensors"))
-    network = binding.attach(model, adapter)
-    with torch.no_grad():
-        found = network.model.diffusion_model(
-            torch.cat([batch.noise, batch.concat], 1),
-            torch.tensor([700.0]),
-            batch.text,
-            transformer_options=binding.transformer_options(network),
-            apoavatar_audio=batch.audio,
-            apoavatar_pose=batch.pose,
-            apoavatar_pose_gate=batch.pose_gate,
-        )
+    found = predicted(model, adapter, batch)
     assert (found - expected).abs().max() < 0.02 * expected.abs().max()
     assert expected.std() > 0.01

@@ -149,6 +149,9 @@ def test_a_configuration_is_read_with_its_defaults(tmp_path) -> None:
         ({"stages": [{"steps": 3}]}, "lacks the field 'batch'"),
         ({"stages": [MINIMAL["stages"][0] | {"batch": 1.5}]}, "batch is 1.5, not a whole number"),
         ({"stages": [MINIMAL["stages"][0] | {"train": ["sound"]}]}, "no branch 'sound', only audio, pose, text, video"),
+        ({"stages": [MINIMAL["stages"][0] | {"train": ["lora"]}]}, "to train lora, give the backbone a lora_rank"),
+        ({"backbone": MINIMAL["backbone"] | {"lora_rank": 4}}, "beside a LoRA the backbone stays as it is"),
+        ({"backbone": MINIMAL["backbone"] | {"recompute": 1}}, "recompute is 1, not true or false"),
         ({"backbone": {}}, "either `file`.*or `new`"),
         ({"adapter": {"audio_dim": 8}}, "adapter has no field 'audio_dim', only file, new"),
         ({"adapter": {}}, "either `file`.*or `new`"),
@@ -170,6 +173,8 @@ def test_every_parameter_belongs_to_one_branch() -> None:
     assert branch_of("dit.text_embedding.0.weight") == "text"
     assert branch_of("dit.blocks.0.self_attn.q.weight") == "video"
     assert branch_of("dit.patch_embedding.weight") == "video"
+    assert branch_of("dit.blocks.0.cross_attn.q.lora_A.default.weight") == "lora"
+    assert branch_of("dit.blocks.0.cross_attn.q.base_layer.weight") == "text"
 
 
 def test_loss_weights_favour_movement_and_the_mouth_and_keep_the_mean() -> None:
