@@ -1,4 +1,6 @@
-"""Reading safetensors that came from somebody else: data only, and one sentence when it is not what it should be."""
+"""Reading safetensors that came from somebody else: data only, and one sentence when it is not what it should be. Writing
+files that are whole or not there.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file that appears under its name only when it is whole; its folder is made when missing."""
+    # safetensors' own save_file makes files that only their owner can read.
+    _write(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file likewise, in UTF-8."""
+    _write(path, text.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        # safetensors' own save_file makes files that only their owner can read.
-        unfinished.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
+        unfinished.write_bytes(content)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -1,8 +1,9 @@
-"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation tiny --json result.json`."""
+"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation tiny --json result.json`, or `ablate`."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,13 @@ from pathlib import Path
 import torch
 
 from ..checkpoints import presets
-from ..pose import load_keypoint_network
+from ..pose import KeypointNetwork, load_keypoint_network
 from ..synthetic import synthesize_clip
+from ..training.backbone import REPOSITORY
 from . import tiny
 from .generator import SamplingSettings, TinyGenerator
+
+ABLATION = REPOSITORY / "apoavatar_core" / "training" / "configs" / "ablation.yaml"
 
 
 def positive(text: str) -> int:
@@ -22,26 +26,52 @@ def positive(text: str) -> int:
     return value
 
 
-def main() -> None:
+def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m apoavatar_core.evaluation", description=__doc__)
-    parser.add_argument("model", choices=["tiny"], help="the model that ships with the pack")
-    parser.add_argument("--clips", type=positive, default=20, help="held-out clips (default: %(default)s)")
-    parser.add_argument("--steps", type=positive, help="denoising steps (default: the shipped workflow's)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measures here, again after every clip")
-    parser.add_argument("--strips", type=Path, metavar="FOLDER", help="write a picture strip of every clip here")
-    parser.add_argument(
-        "--pose-model", type=Path, metavar="FILE", default=presets.TINY_POSE, help="the keypoint network that measures"
-    )
-    arguments = parser.parse_args()
+    commands = parser.add_subparsers(dest="command", required=True)
 
-    settings = SamplingSettings()
-    if arguments.steps:
-        settings = replace(settings, steps=arguments.steps)
+    shipped = commands.add_parser("tiny", help="measure the model that ships with the pack")
+    shipped.add_argument("--clips", type=positive, default=20, help="held-out clips (default: %(default)s)")
+    shipped.add_argument("--steps", type=positive, help="denoising steps (default: the shipped workflow's)")
+    shipped.add_argument("--json", type=Path, metavar="FILE", help="write the measures here, again after every clip")
+    shipped.add_argument("--strips", type=Path, metavar="FOLDER", help="write a picture strip of every clip here")
+
+    variants = commands.add_parser("ablate", help="train and measure the variants of the paper's Tables 4 and 5")
+    variants.add_argument("--config", type=Path, default=ABLATION, metavar="CONFIG.yaml", help="one run's configuration")
+    variants.add_argument("--runs", type=Path, default=Path("runs/ablation"), metavar="FOLDER", help="where the runs go")
+    variants.add_argument("--seeds", type=positive, default=3, help="runs of every variant (default: %(default)s)")
+    variants.add_argument("--clips", type=positive, default=8, help="held-out clips (default: %(default)s)")
+    variants.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "evidence.md", metavar="FILE")
+
+    for command in (shipped, variants):
+        command.add_argument(
+            "--pose-model", type=Path, metavar="FILE", default=presets.TINY_POSE, help="the keypoint network that measures"
+        )
+    return parser.parse_args(command_line)
+
+
+def main() -> None:
+    arguments = arguments_of()
     torch.set_flush_denormal(True)
     try:
         network = load_keypoint_network(arguments.pose_model)
-    except ValueError as error:
-        parser.error(str(error))
+        {"tiny": measure_tiny, "ablate": ablate}[arguments.command](arguments, network)
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        sys.exit(str(error))
+
+
+def ablate(arguments: argparse.Namespace, network: KeypointNetwork) -> None:
+    from . import evidence
+    from .ablation import Ablation
+
+    ablation = Ablation(arguments.config, arguments.runs, arguments.seeds, arguments.clips)
+    evidence.run(ablation, arguments.out, network, lambda text: print(text, flush=True))
+
+
+def measure_tiny(arguments: argparse.Namespace, network: KeypointNetwork) -> None:
+    settings = SamplingSettings()
+    if arguments.steps:
+        settings = replace(settings, steps=arguments.steps)
     generate = TinyGenerator(settings)
     evaluation = tiny.Evaluation([], [])
     for seed in range(arguments.clips):

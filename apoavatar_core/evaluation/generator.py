@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import torch
 
+from ..adapters import ApoAvatarAdapter
+from ..checkpoints.adapter_file import read_adapter
 from ..synthetic import Clip
-from ..training.backbone import REPOSITORY, use_comfyui
+from ..training.backbone import REPOSITORY, binding, use_comfyui
 
 POSE_FREE, HARD, SILENCE = MODES = ("pose_free", "hard", "silence")
 """The voice alone; the voice and the clip's own pose as it is (A.1); no sound and no pose."""
@@ -51,13 +54,18 @@ def comfyui_with_pack() -> ModuleType:
 
 
 class TinyGenerator:
-    """Films of the tiny preset, made by calling the nodes one after the other as the shipped workflow does."""
+    """Films of the tiny preset, made by calling the nodes one after the other as the shipped workflow does.
 
-    def __init__(self, settings: SamplingSettings = SamplingSettings()):
+    run: the folder of a training run, whose diffusion model and adapter take the place of the preset's.
+    """
+
+    def __init__(self, settings: SamplingSettings = SamplingSettings(), run: Path | None = None):
         self.settings = settings
         self.nodes = comfyui_with_pack()
         loaded = self._node("ApoAvatarLoadModels").execute({"preset": "tiny"})
         self.model, self.clip, self.vae, self.audio_encoder = loaded.result
+        if run:
+            self.model = model_of(run)
 
     @torch.inference_mode()
     def __call__(self, clip: Clip, seed: int) -> dict[str, np.ndarray]:
@@ -70,15 +78,23 @@ class TinyGenerator:
         Returns:
             For each of MODES and for RECONSTRUCTION uint8 [T, H, W, 3], as many frames and as large as the clip's.
         """
-        latents = {mode: self._sample(clip, mode, seed) for mode in MODES}
+        latents = {mode: self.sample(clip, mode, seed) for mode in MODES}
         (encoded,) = self._node("VAEEncode")().encode(self.vae, _pictures(clip.frames))
         latents[RECONSTRUCTION] = encoded["samples"]
-        # In one batch: a single clip takes PyTorch's slow 3-D convolution on CPUs.
-        (pictures,) = self._node("VAEDecode")().decode(self.vae, {"samples": torch.cat(list(latents.values()))})
-        films = pictures[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy()
-        return dict(zip(latents, films.reshape(len(latents), -1, *films.shape[1:])))
+        return dict(zip(latents, self.decode(list(latents.values()))))
 
-    def _sample(self, clip: Clip, mode: str, seed: int) -> torch.Tensor:
+    @torch.inference_mode()
+    def decode(self, latents: list[torch.Tensor]) -> np.ndarray:
+        """Latents [1, 16, T_lat, h, w] → films uint8 [N, T, H, W, 3].
+
+        In one batch: a single clip takes PyTorch's slow 3-D convolution on CPUs.
+        """
+        (pictures,) = self._node("VAEDecode")().decode(self.vae, {"samples": torch.cat(latents)})
+        films = pictures[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy()
+        return films.reshape(len(latents), -1, *films.shape[1:])
+
+    @torch.inference_mode()
+    def sample(self, clip: Clip, mode: str, seed: int) -> torch.Tensor:
         """Latent [1, 16, T_lat, h, w] of one film."""
         from comfy_extras.nodes_audio_encoder import AudioEncoderEncode
 
@@ -132,6 +148,15 @@ class TinyGenerator:
 
     def _encode(self, text: str) -> list:
         return self._node("CLIPTextEncode")().encode(self.clip, text)[0]
+
+
+def model_of(run: Path):
+    """MODEL with the diffusion model and the adapter that a training run wrote into its folder."""
+    import comfy.sd
+
+    model = comfy.sd.load_diffusion_model(str(run / "diffusion_model.safetensors"))
+    adapter = binding().load_adapter(ApoAvatarAdapter, *read_adapter(run / "adapter.safetensors"))
+    return binding().attach(model, adapter)
 
 
 def _pictures(frames: np.ndarray) -> torch.Tensor:

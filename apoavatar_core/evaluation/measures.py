@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
+from scipy.signal import find_peaks
 
-from ..pose.keypoints import PersonKeypoints
+from ..pose.keypoints import VISIBLE, PersonKeypoints
 from ..pose.measurements import correlation
 
 LAGS = range(-3, 4)
@@ -21,6 +22,12 @@ SMOOTHING = 5
 """Frames of the moving average of hands and loudness: a stroke lasts longer than the syllable that causes it."""
 LOUD = 0.5
 """s̃ of Eq. 3 from which a frame is loud."""
+STROKE_SMOOTHING = 3
+"""Frames of the moving average in which peaks are looked for: a stroke lasts six to eight."""
+FARTHEST_PEAK = 12
+"""Frames, half a second: no nearer peak of the hands belongs to an accent any more."""
+LEAST_STROKE = 0.002
+"""Frame heights per frame by which a peak of the hands' speed stands out from what is measured of resting hands."""
 FOLLOWED_POINTS = slice(0, 8)
 """Body points that a pose gives away above the waist: nose, neck, both shoulders, elbows and wrists."""
 
@@ -64,6 +71,34 @@ def moving_average(track: np.ndarray, width: int = SMOOTHING) -> np.ndarray:
 def hand_correlation(speed: np.ndarray, loudness: np.ndarray) -> float:
     """r of hand speed and loudness, both smoothed; without frame 0, before which no movement is known."""
     return correlation_or_zero(moving_average(speed[1:]), moving_average(loudness[1:]))
+
+
+def onset_distance(accents: Sequence[int], speed: np.ndarray) -> float:
+    """Mean distance in frames from each accent of the voice to the nearest peak of the hands' speed [T], at most
+    `FARTHEST_PEAK`; NaN for a voice without accents.
+    """
+    smooth = moving_average(speed, STROKE_SMOOTHING)
+    # Still hands around the film let a stroke at its edge have a peak.
+    smooth = np.pad(np.where(np.isfinite(smooth), smooth, 0.0), 1)
+    peaks, _ = find_peaks(smooth, prominence=max(0.1 * np.ptp(smooth), LEAST_STROKE))
+    if not len(accents):
+        return float("nan")
+    return float(np.mean([min([FARTHEST_PEAK, *np.abs(peaks - 1 - accent)]) for accent in accents]))
+
+
+def hand_confidence(people: Sequence[PersonKeypoints]) -> float:
+    """HKC: mean confidence of all points of both hands over all frames, 0 … 1."""
+    return float(np.mean([(person.left_hand[:, 2].mean() + person.right_hand[:, 2].mean()) / 2 for person in people]))
+
+
+def hand_variance(people: Sequence[PersonKeypoints], aspect: float = 1.0) -> float:
+    """HKV: how far the points of both hands stray over time, the mean over points of the variances of x and y together,
+    in squared percent of the frame's height; NaN when no point is seen twice.
+    """
+    hands = np.stack([np.concatenate([person.left_hand, person.right_hand]) for person in people]).astype(np.float64)
+    places = np.where(hands[..., 2:] >= VISIBLE, hands[..., :2] * (100 * aspect, 100.0), np.nan)
+    often = np.isfinite(places[..., 0]).sum(0) >= 2
+    return float(np.nanvar(places[:, often], axis=0).sum(-1).mean()) if often.any() else float("nan")
 
 
 def mean_seen(track: np.ndarray, where: np.ndarray | None = None) -> float:

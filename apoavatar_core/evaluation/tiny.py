@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checkpoints.safe_file import write_text
 from ..pose import PersonKeypoints, PoseModel, estimate, from_frame, hand_speed, mouth_opening
 from ..refocusing import RefocusingConfig, refocus
 from ..synthetic import Clip, draw_clip, speech_motion
@@ -207,13 +207,7 @@ def write_report(path: Path, report: dict) -> None:
             return [known(item) for item in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(json.dumps(known(report), indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, json.dumps(known(report), indent=1) + "\n")
 
 
 def table(report: dict) -> str:

@@ -99,11 +99,19 @@ class KeypointNetwork(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, S, S] with values 0 to 1 -> heatmap logits [B, K, S / 4, S / 4]."""
-        half = self.to_half(pictures * 2 - 1)
-        quarter = self.to_quarter(half)
-        eighth = self.to_eighth(quarter)
-        eighth = self.mix_eighth(eighth + self.up_eighth(self.to_sixteenth(eighth)))
+        quarter, eighth, sixteenth = self._narrowed(pictures)
+        eighth = self.mix_eighth(eighth + self.up_eighth(sixteenth))
         return self.head(self.mix_quarter(quarter + self.up_quarter(eighth)))
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Pictures [B, 3, S, S] with values 0 to 1 -> [B, c], what the narrowest layer sees on average."""
+        return self._narrowed(pictures)[2].mean((2, 3))
+
+    def _narrowed(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures -> features at 1/4, 1/8 and 1/16 of the input."""
+        quarter = self.to_quarter(self.to_half(pictures * 2 - 1))
+        eighth = self.to_eighth(quarter)
+        return quarter, eighth, self.to_sixteenth(eighth)
 
     def heatmaps(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, S, S] with values 0 to 1 -> heatmaps [B, K, S / 4, S / 4] with values 0 to 1."""

@@ -1,6 +1,8 @@
 """ComfyUI for tests: `comfy_server`, the real server over HTTP; `comfy`, its modules and the pack in this process."""
 import asyncio
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,32 @@ def comfy(comfyui_folder):
     link = str(LAYOUT.pack_link)
     assert asyncio.run(nodes.load_custom_node(link)), f"ComfyUI could not load the pack from {link}"
     return sys.modules[link.replace(".", "_x_")]
+
+
+@pytest.fixture(scope="module")
+def training(comfy):
+    """The training package, with gradients through ComfyUI's rope while these tests run."""
+    import comfy.model_management
+
+    from apoavatar_core.training import backbone
+
+    backbone.use_comfyui()
+    yield
+    comfy.model_management.in_training = False
+
+
+@pytest.fixture(scope="module")
+def prepare_clips(training, tmp_path_factory) -> Callable[..., Path]:
+    """`prepare_clips(clips=…, frames=…)` draws clips of 64×64 and prepares them for training; returns the folder."""
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("the clips speak with espeak-ng: apt install espeak-ng")
+    from apoavatar_core.training.clips import ClipBank, draw_bank
+    from apoavatar_core.training.prepare import prepare_with_tiny_preset
+
+    def prepare(clips: int, frames: int) -> Path:
+        folder = tmp_path_factory.mktemp("training")
+        draw_bank(folder / "bank", clips=clips, frames=frames, size=64, workers=1)
+        prepare_with_tiny_preset(ClipBank(folder / "bank"), folder / "prepared", (0, 1))
+        return folder / "prepared"
+
+    return prepare

@@ -24,34 +24,11 @@ from apoavatar_core.training.model import branch_of
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
-needs_espeak = pytest.mark.skipif(
-    shutil.which("espeak-ng") is None, reason="the clips speak with espeak-ng: apt install espeak-ng"
-)
-pytestmark = needs_espeak
 
 
 @pytest.fixture(scope="module")
-def training(comfy):
-    """The training package, with gradients through ComfyUI's rope while these tests run."""
-    import comfy.model_management
-
-    from apoavatar_core.training import backbone
-
-    backbone.use_comfyui()
-    yield
-    comfy.model_management.in_training = False
-
-
-@pytest.fixture(scope="module")
-def prepared(training, tmp_path_factory) -> Path:
-    """Four prepared clips of 9 frames of 64×64."""
-    from apoavatar_core.training.clips import ClipBank, draw_bank
-    from apoavatar_core.training.prepare import prepare_with_tiny_preset
-
-    folder = tmp_path_factory.mktemp("training")
-    draw_bank(folder / "bank", clips=4, frames=9, size=64, workers=1)
-    prepare_with_tiny_preset(ClipBank(folder / "bank"), folder / "prepared", (0, 1))
-    return folder / "prepared"
+def prepared(prepare_clips) -> Path:
+    return prepare_clips(clips=4, frames=9)
 
 
 @pytest.fixture

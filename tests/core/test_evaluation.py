@@ -9,6 +9,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,9 @@ from hypothesis import strategies as st
 
 from apoavatar_core.checkpoints import presets
 from apoavatar_core.evaluation import measures, tiny
+from apoavatar_core.evaluation.ablation import COLUMNS, TABLE_4, Ablation
+from apoavatar_core.evaluation.evidence import table, verdict
+from apoavatar_core.evaluation.frechet import film_features, frechet_distance
 from apoavatar_core.evaluation.generator import HARD, POSE_FREE, RECONSTRUCTION, SILENCE, SamplingSettings
 from apoavatar_core.evaluation.regions import bare_wall, person_regions
 from apoavatar_core.evaluation.tiny import Evaluation, Film
@@ -131,6 +135,25 @@ def test_hands_that_lie_still_do_not_correlate() -> None:
     assert measures.hand_correlation(np.zeros(49), SOUND) == 0
 
 
+def strokes(*frames: int) -> np.ndarray:
+    """The speed of hands that make one stroke around each of these frames."""
+    time = np.arange(49)
+    return sum(0.03 * np.exp(-0.5 * ((time - frame) / 2) ** 2) for frame in frames) + np.zeros(49)
+
+
+def test_onset_distance_is_the_mean_way_to_the_nearest_stroke() -> None:
+    assert measures.onset_distance([10, 30], strokes(10, 30)) == 0
+    assert measures.onset_distance([10, 30], strokes(12, 29)) == pytest.approx(1.5)
+    assert measures.onset_distance([10, 45], strokes(10)) == pytest.approx(measures.FARTHEST_PEAK / 2)
+    assert measures.onset_distance([0], strokes(0)) == 0
+    assert math.isnan(measures.onset_distance([], strokes(10)))
+
+
+def test_resting_hands_have_no_strokes() -> None:
+    noise = np.random.default_rng(0).uniform(0, 0.001, 49)
+    assert measures.onset_distance([10, 30], noise) == measures.FARTHEST_PEAK
+
+
 # --- poses
 
 
@@ -215,6 +238,33 @@ def test_a_film_in_other_colours_and_with_a_restless_wall_is_found_out(clip: Cli
     assert found["flicker"] / found["flicker_vae"] == pytest.approx((288 / 51) / (24 / 15), rel=0.05)
 
 
+# --- hands as pictures show them
+
+
+def test_hand_confidence_and_variance_are_those_of_the_seen_points() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 1, (6, 130, 3)).astype(np.float32)
+    people = [PersonKeypoints.from_points(frame) for frame in points]
+    hands = points[:, 18:60]
+    assert measures.hand_confidence(people) == pytest.approx(hands[..., 2].mean(), abs=1e-6)
+    variances = []
+    for point in range(42):
+        seen = [(2 * 100 * x, 100 * y) for x, y, confidence in hands[:, point] if confidence >= 0.3]
+        if len(seen) >= 2:
+            variances.append(np.var([x for x, _ in seen]) + np.var([y for _, y in seen]))
+    assert measures.hand_variance(people, aspect=2.0) == pytest.approx(np.mean(variances), rel=1e-4)
+    assert math.isnan(measures.hand_variance([person(confidence=0.0)] * 3))
+
+
+def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(100_000, 3)) * (1.0, 2.0, 0.5)
+    second = rng.normal(size=(100_000, 3)) * (2.0, 2.0, 1.0) + (0.0, 3.0, 0.0)
+    # Independent axes: (μ₁ − μ₂)² + (σ₁ − σ₂)² of each.
+    assert frechet_distance(first, second) == pytest.approx(9 + 1 + 0.25, rel=0.03)
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-6)
+
+
 # --- clips
 
 pose_network = pytest.mark.skipif(not presets.TINY_POSE.is_file(), reason="the shipped keypoint network is not there yet")
@@ -271,6 +321,18 @@ def test_silence_is_measured_without_the_reference_frame(clip: Clip, films: dict
     spoilt = films | {SILENCE: replace(films[SILENCE], openings=openings)}
     expected = tiny.measure(clip, films, shut_opening=0.0)["silence_opening"]
     assert tiny.measure(clip, spoilt, shut_opening=0.0)["silence_opening"] == expected
+
+
+@pose_network
+def test_blurred_films_are_farther_from_drawn_ones_than_other_films() -> None:
+    network = load_keypoint_network(presets.TINY_POSE)
+    clips = [synthesize_clip(seed, held_out=True).frames for seed in range(3)]
+    smeared = [np.stack([cv2.blur(frame, (9, 9)) for frame in film]) for film in clips]
+    drawn, same, blurred = (
+        np.concatenate([film_features(network, film) for film in films])
+        for films in (clips, [film[:48] for film in clips], smeared)
+    )
+    assert frechet_distance(drawn, same) < 1e-6 < frechet_distance(drawn, blurred)
 
 
 @pose_network
@@ -358,6 +420,29 @@ def test_table_says_what_is_met_and_what_is_missed() -> None:
 def test_a_mouth_that_runs_ahead_misses_the_target_like_one_that_trails() -> None:
     target = tiny.TARGETS["mouth_lag_frames"]
     assert [target.is_met(lag) for lag in (-2, -1, 0, 1, 2)] == [False, True, True, True, False]
+
+
+# --- ablations
+
+
+def test_the_verdict_names_what_exceeds_the_deviations() -> None:
+    def runs(hand_r: float, onset: float) -> list[dict[str, float]]:
+        return [dict.fromkeys(COLUMNS, 1.0 + noise) | {"hand_r": hand_r + noise, "onset_frames": onset + noise}
+                for noise in (-0.01, 0.0, 0.01)]  # fmt: skip
+
+    results = {variant.key: runs(0.1, 3.0) for variant in TABLE_4} | {TABLE_4[-1].key: runs(0.5, 4.0)}
+    said = verdict(TABLE_4, results)
+    assert "**better** in hand r;" in said and "**worse** in onset;" in said
+    assert "within the deviations in mouth r, quiet motion, HKC, identity ΔE, Fréchet." in said
+    lines = table(TABLE_4, results, {"drawn clips": dict.fromkeys(COLUMNS, 2.0)}).splitlines()
+    assert len(lines) == 7 and len({line.count("|") for line in lines}) == 1
+    assert "| 0.50 ± 0.01 |" in lines[5] and "| 2.00 |" in lines[6]
+
+
+def test_each_variant_of_the_tables_is_trained_once() -> None:
+    ablation = Ablation(Path("config.yaml"), Path("runs"), seeds=3, clips=8)
+    assert len(ablation.variants) == 7
+    assert len({ablation.folder(variant, seed) for variant in ablation.variants for seed in range(3)}) == 21
 
 
 # --- the command
