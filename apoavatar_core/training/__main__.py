@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prepare.add_argument(
         "--size", type=int, nargs=2, default=(128, 128), metavar=("WIDTH", "HEIGHT"), help="films are cropped and scaled to"
     )
+    for option, what in (
+        ("--vae", "VAE (default of this and the next two: the tiny preset's)"),
+        ("--text-encoder", "text encoder (umt5 for Wan)"),
+        ("--audio-encoder", "audio encoder (wav2vec2)"),
+        ("--clip-vision", "CLIP vision model (for Wan 2.1 image-to-video; default: none)"),
+    ):
+        prepare.add_argument(option, type=Path, metavar="FILE", help=what)
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -45,7 +52,8 @@ def train(arguments: argparse.Namespace) -> None:
 
 def prepare(arguments: argparse.Namespace) -> None:
     from .clips import ClipBank
-    from .prepare import FPS, prepare_with_tiny_preset
+    from .encoders import load_encoders
+    from .prepare import FPS, prepare as prepare_clips
     from .video_folder import SUFFIX, VideoFolder
 
     if arguments.frames < 1 or arguments.frames % 4 != 1:
@@ -57,7 +65,8 @@ def prepare(arguments: argparse.Namespace) -> None:
         source = VideoFolder(arguments.data, arguments.frames, *arguments.size, FPS)
     if not source.names():
         raise ValueError(f"{arguments.data} holds neither synthetic clips nor {SUFFIX} films")
-    prepare_with_tiny_preset(source, arguments.out, tuple(arguments.share))
+    encoders = load_encoders(arguments.vae, arguments.text_encoder, arguments.audio_encoder, arguments.clip_vision)
+    prepare_clips(source, arguments.out, encoders, tuple(arguments.share))
 
 
 def main() -> None:

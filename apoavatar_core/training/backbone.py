@@ -96,18 +96,8 @@ def build_vae(dim: int) -> nn.Module:
     )
 
 
-def load_vae(path: Path) -> nn.Module:
-    """The VAE of a native file, for training code that wants its latents without Wan's normalisation."""
-    from safetensors.torch import load_file
-
-    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
-    vae = build_vae(tensors["decoder.head.0.gamma"].shape[0])
-    vae.load_state_dict(tensors)
-    return vae.eval()
-
-
 def comfyui_vae(path: Path):
-    """A VAE as ComfyUI's Load VAE gives it, which decodes normalised latents in pieces that fit into memory.
+    """A VAE as ComfyUI's Load VAE gives it, which encodes and decodes in pieces that fit into memory.
 
     Raises:
         ValueError: the file is no VAE.
@@ -118,7 +108,8 @@ def comfyui_vae(path: Path):
     tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
     vae = comfy.sd.VAE(sd=tensors, metadata=metadata)
     if vae.first_stage_model is None:
-        raise ValueError(f"samples: {path} is no VAE that ComfyUI knows")
+        raise ValueError(f"{path} is no VAE that ComfyUI knows")
+    vae.crop_input = False  # it would take the frames of several films for a side to crop to a multiple of 8
     return vae
 
 

@@ -27,7 +27,8 @@ class Batch:
 
     data, noise: [B, 16, T_lat, h, w]; sigma: [B]; concat: mask and reference [B, 20, T_lat, h, w]; text: [B, L, d];
     audio: [B, 8, T_lat, D]; pose: [B, 12, T_lat, H, W] in 0 … 1; pose_gate: [B, 4, T_lat]; mouth: 1 where the mouth is
-    [B, T_lat, h, w]. A single example has no dimension B.
+    [B, T_lat, h, w]; portrait: the CLIP vision embedding [B, 257, 1280], where the clips have one. A single example has
+    no dimension B.
     """
 
     data: Tensor
@@ -39,13 +40,19 @@ class Batch:
     pose: Tensor
     pose_gate: Tensor
     mouth: Tensor
+    portrait: Tensor | None = None
 
     @classmethod
     def stack(cls, examples: list[Batch]) -> Batch:
-        return cls(*(torch.stack([getattr(example, item.name) for example in examples]) for item in fields(cls)))
+        return cls(**{name: torch.stack([getattr(example, name) for example in examples]) for name in examples[0].present})
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(*(getattr(self, item.name).to(device) for item in fields(self)))
+        return Batch(**{name: getattr(self, name).to(device) for name in self.present})
+
+    @property
+    def present(self) -> list[str]:
+        """Names of what is there."""
+        return [item.name for item in fields(self) if getattr(self, item.name) is not None]
 
 
 class ExampleSource:
@@ -84,6 +91,7 @@ class ExampleSource:
             # Eq. 8 never shows a pose without its audio.
             pose_gate=group_by_latent_frame(gate[None])[0].T * keep["pose"] * keep["audio"] * clip["posed"],
             mouth=clip["mouth"],
+            portrait=clip["portrait"] * keep["image"] if "portrait" in clip else None,
         )
 
     def batch(self, positions: range, latent_frames: int) -> Batch:

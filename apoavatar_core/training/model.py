@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
-from ..audio_features import LogMelEncoder
 from ..checkpoints.adapter_file import read_adapter
 from ..flow_matching import flow_matching_loss, interpolate
 from . import backbone
@@ -32,10 +31,13 @@ class FlowMatching(nn.Module):
 
     def velocity(self, batch: Batch, noisy: Tensor, sigma: Tensor) -> Tensor:
         """noise − data as the model predicts it for x_σ [B, 16, T_lat, h, w] at σ [B], in float32."""
+        # A text-to-video backbone takes no reference.
+        seen = noisy if self.dit.in_dim == noisy.shape[1] else torch.cat([noisy, batch.concat], dim=1)
         return self.dit(
-            torch.cat([noisy, batch.concat], dim=1),
+            seen,
             sigma * TIMESTEP_SCALE,
             batch.text,
+            batch.portrait,
             transformer_options=self.options,
             apoavatar_audio=batch.audio,
             apoavatar_pose=batch.pose,
@@ -90,25 +92,27 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
         backbone.add_lora(dit, config.backbone.lora_rank)
     if config.backbone.recompute:
         backbone.recompute_blocks(dit)
+    if dit.img_emb is not None and "portrait" not in clip:
+        raise ValueError("backbone: it wants to look at the portrait; prepare the clips with --clip-vision")
     window = 4 * (int(clips.lengths.max()) - 1) + 1
-    audio_width = clip["audio"].shape[-1]
+    audio = (clips.audio_encoder, clip["audio"].shape[-1])
     if config.adapter.new:
-        adapter = new_adapter(config.adapter.new, dit, audio_width, window)
+        adapter = new_adapter(config.adapter.new, dit, audio, window)
     else:
-        adapter = adapter_from_file(config.adapter.file, audio_width, window)
+        adapter = adapter_from_file(config.adapter.file, audio, window)
     return FlowMatching(dit, adapter, config.loss)
 
 
-def new_adapter(widths: NewAdapter, dit: nn.Module, audio_width: int, window: int) -> ApoAvatarAdapter:
-    """An adapter for this backbone that leaves its output as it is."""
+def new_adapter(widths: NewAdapter, dit: nn.Module, audio: tuple[str, int], window: int) -> ApoAvatarAdapter:
+    """An adapter for this backbone, and for this audio encoder's name and width, that leaves the output as it is."""
     adapter = ApoAvatarAdapter(
         AdapterConfig(
             backbone_dim=dit.dim,
             backbone_layers=len(dit.blocks),
             backbone_in_channels=dit.in_dim,
             heads=dit.num_heads,
-            audio_encoder=LogMelEncoder.name,
-            audio_feature_dim=audio_width,
+            audio_encoder=audio[0],
+            audio_feature_dim=audio[1],
             fps=FPS,
             window=window,
             **asdict(widths),
@@ -118,13 +122,13 @@ def new_adapter(widths: NewAdapter, dit: nn.Module, audio_width: int, window: in
     return adapter
 
 
-def adapter_from_file(path: Path, audio_width: int, window: int) -> ApoAvatarAdapter:
+def adapter_from_file(path: Path, audio: tuple[str, int], window: int) -> ApoAvatarAdapter:
     """An adapter to go on with, in float32; its window grows to that of the clips."""
     config, tensors = read_adapter(path)
-    if config.audio_feature_dim != audio_width:
+    if (config.audio_encoder, config.audio_feature_dim) != audio:
         raise ValueError(
             f"adapter: {path} takes audio features of width {config.audio_feature_dim} from {config.audio_encoder}, and the "
-            f"prepared clips hold width {audio_width}: prepare the clips with that encoder"
+            f"clips hold width {audio[1]} from {audio[0]}: prepare the clips with that encoder"
         )
     adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window)))
     adapter.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

@@ -8,6 +8,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..checkpoints.safe_file import read_metadata
+from .prepare import AUDIO_ENCODER
+
 
 class PreparedClips:
     """The clips of a folder, in the order of their names. Latents come out as Wan's latent format normalises them.
@@ -24,6 +27,10 @@ class PreparedClips:
         if not self.paths:
             raise ValueError(f"data: {folder} holds no prepared clips; write them with `prepare`")
         self.lengths = np.array([self._length(path) for path in self.paths])
+        self.audio_encoder = read_metadata(self.paths[0]).get(AUDIO_ENCODER)
+        """Name of the encoder that the audio features came from."""
+        if self.audio_encoder is None:
+            raise ValueError(f"data: an earlier version wrote {folder}; write it again with `prepare`")
 
     @staticmethod
     def _length(path: Path) -> int:
@@ -47,7 +54,8 @@ class PreparedClips:
     def clip(self, index: int, latent_frames: int) -> dict[str, Tensor]:
         """The first `latent_frames` latent frames of one clip, in float32: latents and reference [16, T_lat, h, w],
         audio [8, T_lat, D], pose [12, T_lat, H, W] in 0 … 1, mouth [T_lat, h, w], posed (0 when no pose
-        is known), dropout p_t [T], text and speaking_text [L, d].
+        is known), dropout p_t [T], text and speaking_text [L, d], and, where a CLIP vision model looked at it,
+        portrait [257, 1280].
         """
         with safe_open(str(self.paths[index]), "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
@@ -58,4 +66,4 @@ class PreparedClips:
         tensors["mouth"] = tensors["mouth"][:latent_frames].float()
         tensors["posed"] = tensors["posed"].float()
         tensors["dropout"] = tensors["dropout"][: 4 * (latent_frames - 1) + 1]
-        return tensors | {key: tensors[key].float() for key in ("text", "speaking_text")}
+        return tensors | {key: tensors[key].float() for key in ("text", "speaking_text", "portrait") if key in tensors}

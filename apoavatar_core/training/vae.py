@@ -26,10 +26,14 @@ from . import backbone
 from .checkpoint import load_state, save_state
 from .clips import load_clip, load_frames, seeds_in
 from .optimizers import build_optimizers, half_cosine, set_learning_rate
-from .prepare import encode_videos, pixels
 
 FACE = sum(GROUPS.values()) - GROUPS["face"]
 """Index of the first face landmark among a person's points."""
+
+
+def pixels(clips: np.ndarray) -> Tensor:
+    """uint8 [B, T, H, W, 3] → float [B, 3, T, H, W] in [−1, 1]."""
+    return (torch.from_numpy(clips).permute(0, 4, 1, 2, 3).float() / 127.5 - 1).contiguous()
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,9 @@ def export(vae: nn.Module, folder: Path, seeds: list[int], path: Path) -> None:
     from .export import fold_latent_scale, write
 
     wan = comfy.latent_formats.Wan21()
-    latents = encode_videos(vae, np.stack([load_frames(folder, seed) for seed in seeds])).transpose(0, 1).flatten(1)
+    with backbone.autocast():
+        latents = vae.encode(pixels(np.stack([load_frames(folder, seed) for seed in seeds])))
+    latents = latents.float().transpose(0, 1).flatten(1)
     fold_latent_scale(
         vae, latents.mean(1), latents.std(1), wan.latents_mean.view(-1), wan.latents_std.view(-1)
     )

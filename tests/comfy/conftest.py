@@ -66,12 +66,13 @@ def prepare_clips(training, tmp_path_factory) -> Callable[..., Path]:
     if shutil.which("espeak-ng") is None:
         pytest.skip("the clips speak with espeak-ng: apt install espeak-ng")
     from apoavatar_core.training.clips import ClipBank, draw_bank
-    from apoavatar_core.training.prepare import prepare_with_tiny_preset
+    from apoavatar_core.training.encoders import load_encoders
+    from apoavatar_core.training.prepare import prepare as prepare_bank
 
     def prepare(clips: int, frames: int) -> Path:
         folder = tmp_path_factory.mktemp("training")
         draw_bank(folder / "bank", clips=clips, frames=frames, size=64, workers=1)
-        prepare_with_tiny_preset(ClipBank(folder / "bank"), folder / "prepared", (0, 1))
+        prepare_bank(ClipBank(folder / "bank"), folder / "prepared", load_encoders())
         return folder / "prepared"
 
     return prepare

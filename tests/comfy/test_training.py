@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from apoavatar_core.checkpoints.safe_file import read_metadata, write_tensors
 from apoavatar_core.training.config import BRANCHES, Adapter, Backbone, Samples, TrainingConfig, build
 from apoavatar_core.training.model import branch_of
 
@@ -105,8 +106,9 @@ def test_a_stage_puts_branches_back_to_the_backbones_weights(config) -> None:
 def test_nan_stops_the_run_with_the_step_and_the_clips(config, prepared, tmp_path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
-    (path,) = sorted(prepared.glob("*.safetensors"))[:1]
-    save_file(load_file(path) | {"latents": torch.full_like(load_file(path)["latents"], torch.nan)}, broken / "bad.safetensors")
+    path = sorted(prepared.glob("*.safetensors"))[0]
+    tensors = load_file(path) | {"latents": torch.full_like(load_file(path)["latents"], torch.nan)}
+    write_tensors(broken / "bad.safetensors", tensors, read_metadata(path))
     run = trainer(replace(config, data=broken, stages=(replace(config.stages[0], batch=1),)))
     with pytest.raises(FloatingPointError, match="nan at step 0 on bad.safetensors; no state was saved yet"):
         run.train_step()
@@ -252,6 +254,92 @@ def predicted(model, adapter, batch):
         apoavatar_pose=batch.pose,
         apoavatar_pose_gate=batch.pose_gate,
     )
+
+
+@torch.no_grad()
+def with_random_weights(model: torch.nn.Module, seed: int) -> None:
+    """Small random weights for a model that ComfyUI leaves uninitialised; norms stay norms."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator) * max(parameter[0].numel(), 2) ** -0.5
+        parameter.copy_(noise + ("norm" in name and name.endswith("weight")))
+
+
+def small_wan_encoders():
+    """A wav2vec2 of two layers and a CLIP vision model of two, both ComfyUI's own, with the preset's VAE and T5."""
+    import comfy.audio_encoders.audio_encoders
+    import comfy.clip_vision
+
+    from apoavatar_core.training.encoders import load_encoders
+
+    wav2vec2 = {"model_type": "wav2vec2", "embed_dim": 32, "num_heads": 2, "num_layers": 2, "conv_norm": False,
+                "conv_bias": False, "do_normalize": False, "do_stable_layer_norm": False}  # fmt: skip
+    audio = comfy.audio_encoders.audio_encoders.AudioEncoderModel(wav2vec2)
+    vision = comfy.clip_vision.ClipVisionModel(
+        {"model_type": "clip_vision_model", "hidden_size": 1280, "num_attention_heads": 16, "num_hidden_layers": 2, "intermediate_size": 64, "patch_size": 14,
+         "image_size": 224, "num_channels": 3, "hidden_act": "gelu", "projection_dim": 16, "layer_norm_eps": 1e-5}
+    )  # fmt: skip
+    with_random_weights(audio.model, 0)
+    with_random_weights(vision.model, 1)
+    return replace(load_encoders(), audio_encoder=audio, audio_name="small_wav2vec2", clip_vision=vision)
+
+
+def write_wan(path: Path, model_type: str, channels: int) -> Path:
+    """A small Wan model's file with random weights."""
+    from comfy.ldm.wan.model import WanModel
+
+    from apoavatar_core.training import backbone
+    from apoavatar_core.training.export import export_dit
+
+    dit = WanModel(
+        model_type=model_type, in_dim=channels, dim=64, ffn_dim=128, num_heads=2, num_layers=2, text_dim=64, text_len=192,
+        operations=torch.nn,
+    )
+    backbone.initialize(dit)
+    with_random_weights(dit, 2)
+    export_dit(path, dit)
+    return path
+
+
+def test_wans_own_encoders_reach_every_weight_of_an_image_to_video_backbone(config, tmp_path) -> None:
+    from apoavatar_core.training.clips import ClipBank
+    from apoavatar_core.training.prepare import prepare
+
+    encoders = small_wan_encoders()
+    bank = ClipBank(config.data.parent / "bank")
+    prepare(bank, tmp_path / "prepared", encoders)
+    clip, stored = load_file(tmp_path / "prepared" / "000000.safetensors"), bank.load("000000")
+    assert clip["portrait"].shape == (257, 1280)
+    # Latent frame 1 ends two feature rows behind video frame 4, whose moment is row 50 · 6 / 24 of the encoder's.
+    layers = encoders.audio_encoder.encode_audio(torch.from_numpy(stored.speech)[None, None], 16_000)["encoded_audio_all_layers"]
+    rows = torch.cat(layers[1:], -1)[0]
+    expected = rows[12] + 0.5 * (rows[13] - rows[12])
+    assert (clip["audio"][7, 1].float() - expected.cpu()).abs().max() < 0.01 * expected.abs().max()
+
+    never = replace(config.conditions, image_dropout=0, audio_dropout=0, pose_dropout=0, text_dropout=0)
+    i2v = Backbone(file=write_wan(tmp_path / "i2v.safetensors", "i2v", 36))
+    posed = replace(config, data=tmp_path / "prepared", conditions=never, backbone=i2v)
+    run = trainer(posed)
+    run.train_step()
+    assert run.model.adapter.config.audio_encoder == "small_wav2vec2"
+    before = {name: parameter.clone() for name, parameter in run.model.dit.img_emb.named_parameters()}
+    run.train_step()
+    assert all(not torch.equal(before[name], parameter) for name, parameter in run.model.dit.img_emb.named_parameters())
+
+    with pytest.raises(ValueError, match="prepare the clips with --clip-vision"):
+        trainer(replace(posed, data=config.data, run=tmp_path / "other"))
+    run.run()
+    with pytest.raises(ValueError, match="features of width 64 from small_wav2vec2, and the clips hold width 40 from log_mel_40"):
+        trainer(replace(config, run=tmp_path / "third", adapter=Adapter(file=run.config.run / "adapter.safetensors")))
+
+
+def test_a_text_to_video_backbone_trains_without_a_reference(config, tmp_path) -> None:
+    t2v = Backbone(file=write_wan(tmp_path / "t2v.safetensors", "t2v", 16))
+    run = trainer(replace(config, backbone=t2v))
+    before = run.model.dit.patch_embedding.weight.clone()
+    run.train_step()
+    assert not torch.equal(before, run.model.dit.patch_embedding.weight)
+    assert run.model.adapter.config.backbone_in_channels == 16
 
 
 def test_recomputed_activations_give_the_same_gradients_from_less_memory(config) -> None:
