@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--resume", action="store_true", help="go on with the run that the folder holds")
 
     prepare = commands.add_parser("prepare", help="compute what training needs of every clip, once")
-    prepare.add_argument("data", type=Path, metavar="FOLDER", help="a bank of synthetic clips, or films with sidecars")
+    prepare.add_argument("data", type=Path, metavar="FOLDER", help="synthetic clips, films with sidecars, or WebDataset shards")
     prepare.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the prepared clips go")
     prepare.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N")
     prepare.add_argument("--frames", type=int, default=49, metavar="N", help="of a piece of a film (4n+1, default: 49)")
@@ -54,17 +54,18 @@ def prepare(arguments: argparse.Namespace) -> None:
     from .clips import ClipBank
     from .encoders import load_encoders
     from .prepare import FPS, prepare as prepare_clips
+    from .shards import SHARD_SUFFIX, ShardFolder
     from .video_folder import SUFFIX, VideoFolder
 
     if arguments.frames < 1 or arguments.frames % 4 != 1:
         raise ValueError(f"--frames is {arguments.frames}: use 4n+1, such as 49")
     if any(side < MULTIPLE or side % MULTIPLE for side in arguments.size):
         raise ValueError(f"--size is {' '.join(map(str, arguments.size))}: use multiples of {MULTIPLE}")
-    source = ClipBank(arguments.data)
-    if any(arguments.data.glob(f"*{SUFFIX}")):
-        source = VideoFolder(arguments.data, arguments.frames, *arguments.size, FPS)
-    if not source.names():
-        raise ValueError(f"{arguments.data} holds neither synthetic clips nor {SUFFIX} films")
+    films = VideoFolder(arguments.data, arguments.frames, *arguments.size, FPS)
+    sources = (ClipBank(arguments.data), films, ShardFolder(films))
+    source = next((source for source in sources if source.names()), None)
+    if source is None:
+        raise ValueError(f"{arguments.data} holds no synthetic clips, no {SUFFIX} films and no {SHARD_SUFFIX} shards of them")
     encoders = load_encoders(arguments.vae, arguments.text_encoder, arguments.audio_encoder, arguments.clip_vision)
     prepare_clips(source, arguments.out, encoders, tuple(arguments.share))
 

@@ -70,7 +70,7 @@ def load_frames(folder: Path, seed: int) -> np.ndarray:
 
 def seeds_in(folder: Path) -> list[int]:
     """The seeds of all whole clips in the bank, in order."""
-    return sorted(int(path.stem) for path in folder.glob("*.json"))
+    return sorted(int(path.stem) for path in folder.glob("[0-9]" * 6 + ".json"))
 
 
 class ClipBank:

@@ -23,6 +23,7 @@ from ..speaking_prompt import SPEAKING_PROMPT, append_tokens
 from ..waveform import SAMPLE_RATE
 from .clips import ClipBank, StoredClip
 from .encoders import Encoders
+from .shards import ShardFolder
 from .video_folder import VideoFolder
 
 FPS = 24.0
@@ -64,7 +65,11 @@ def prepare_clip(stored: StoredClip, latents: Tensor, reference: Tensor, encoder
 
 
 def prepare(
-    source: ClipBank | VideoFolder, out: Path, encoders: Encoders, share: tuple[int, int] = (0, 1), batch: int = 4
+    source: ClipBank | VideoFolder | ShardFolder,
+    out: Path,
+    encoders: Encoders,
+    share: tuple[int, int] = (0, 1),
+    batch: int = 4,
 ) -> None:
     """Prepare the source's clips number `share[0]`, + share[1], …; those already there are kept, and those that cannot
     be read are named, skipped and counted.

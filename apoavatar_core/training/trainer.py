@@ -81,8 +81,10 @@ class Trainer:
         if stage_step == 0 and stage.restore:
             restore_branches(self.model, self.pretrained, stage.restore)
             for branch in stage.restore:
-                for name, _ in self.model.branch(branch):
+                for name, parameter in self.model.branch(branch):
                     self.average[name].copy_(self.pretrained[name])
+                    for optimizer in self.optimizers:
+                        optimizer.state.pop(parameter, None)  # moments of weights that are gone
         self.wrapped = self.accelerator.prepare(self.model)  # anew: DDP keeps the list of what learns
 
     def train_step(self) -> dict[str, float]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -15,14 +16,19 @@ from ..waveform import SAMPLE_RATE
 from .clips import StoredClip
 
 SUFFIX = ".mp4"
+SIDECARS = CAPTION, POSE = ".txt", ".pose.json"
 NOBODY = {"people": [], "canvas_width": 1, "canvas_height": 1}
 
 
+@dataclass(frozen=True)
 class VideoFolder:
     """The films of a folder, each cut into as many pieces of `frames` frames as it holds, at `fps` and in one size."""
 
-    def __init__(self, folder: Path, frames: int, width: int, height: int, fps: float):
-        self.folder, self.frames, self.width, self.height, self.fps = folder, frames, width, height, fps
+    folder: Path
+    frames: int
+    width: int
+    height: int
+    fps: float
 
     def names(self) -> list[str]:
         """`<film>_<piece>` of every piece. A film that cannot be opened counts as one, so that loading it says why."""
@@ -114,7 +120,7 @@ def read_speech(path: Path, start: float, seconds: float) -> np.ndarray:
 
 
 def read_caption(path: Path) -> str:
-    caption = path.with_suffix(".txt")
+    caption = path.with_suffix(CAPTION)
     if not caption.is_file():
         raise ValueError(f"{path.name} has no caption: write what it shows into {caption.name}")
     return caption.read_text(encoding="utf-8").strip()
@@ -122,7 +128,7 @@ def read_caption(path: Path) -> str:
 
 def read_pose(path: Path, sources: list[int]) -> list[dict]:
     """The OpenPose frames of these frames of the film; nobody in any when the film has no pose file."""
-    file = path.with_suffix(".pose.json")
+    file = path.with_suffix(POSE)
     if not file.is_file():
         return [NOBODY] * len(sources)
     try:

@@ -101,6 +101,8 @@ def test_a_stage_puts_branches_back_to_the_backbones_weights(config) -> None:
     assert all(torch.equal(pose[name], after[name]) for name in pose)
     assert any(not torch.equal(before[name], pose[name]) for name in pose)
     assert all(torch.equal(before[name], run.average[name]) for name, _ in run.model.branch("text"))
+    (optimizer,) = run.optimizers
+    assert all(parameter not in optimizer.state for branch in ("text", "video") for _, parameter in run.model.branch(branch))
 
 
 def test_nan_stops_the_run_with_the_step_and_the_clips(config, prepared, tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from apoavatar_core.training.shards import ShardFolder
 from apoavatar_core.training.video_folder import VideoFolder
 
 SIZE, RATE = 32, 22_050
@@ -90,3 +92,31 @@ def test_an_unusable_film_is_named(folder, change, message) -> None:
     change(folder)
     with pytest.raises(ValueError, match=message):
         source(folder).load("talk_0000")
+
+
+def test_a_shard_holds_the_same_clips_as_a_folder(folder, tmp_path_factory) -> None:
+    shards = tmp_path_factory.mktemp("shards")
+    (folder / "odd.txt").write_text("a caption without a film")
+    with tarfile.open(shards / "part-0001.tar", "w") as tar:
+        tar.add(folder / "odd.txt", "odd.txt")
+        tar.add(folder / "talk.txt", "../talk.other.txt")
+        tar.add(folder / "talk.mp4", "a/talk.mp4")
+        tar.add(folder / "talk.txt", "a/talk.txt")
+    found = ShardFolder(source(shards))
+    assert found.names() == ["part-0001_000000_0000", "part-0001_000000_0001"]
+    ours, theirs = found.load("part-0001_000000_0001"), source(folder).load("talk_0001")
+    assert np.array_equal(ours.frames, theirs.frames) and np.array_equal(ours.speech, theirs.speech)
+    assert ours.caption == theirs.caption
+
+
+def test_an_unreadable_shard_and_an_unusable_clip_in_one_are_named(folder, tmp_path_factory) -> None:
+    shards = tmp_path_factory.mktemp("shards")
+    (shards / "broken.tar").write_bytes(b"no tar at all" * 100)
+    with tarfile.open(shards / "mute.tar", "w") as tar:
+        tar.add(folder / "talk.mp4", "one/talk.mp4")
+    found = ShardFolder(source(shards))
+    assert found.names()[0] == "broken_000000_0000"
+    with pytest.raises(ValueError, match="broken.tar cannot be read"):
+        found.load("broken_000000_0000")
+    with pytest.raises(ValueError, match="mute.tar, clip 000000: clip.mp4 has no caption"):
+        found.load("mute_000000_0000")
