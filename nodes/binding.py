@@ -135,6 +135,20 @@ class InjectAudio(AdapterPatch):
         return args["x"] + rearrange(injection(video, step.refined_audio, attention), "b t n d -> b (t n) d")
 
 
+MASK = 4  # channels of the mask before the reference latents in Wan 2.1's image condition
+
+
+def hold_reference(executor, x: torch.Tensor, timestep: torch.Tensor, c_concat: torch.Tensor | None = None, *args, **kwargs):
+    """APPLY_MODEL wrapper: wherever a reference latent is given, it takes the noisy latent's place.
+
+    Done where ComfyUI's InfiniteTalk node does it, so that the prediction of those latents starts from it too.
+    """
+    if c_concat is not None and c_concat.shape[1] == MASK + x.shape[1]:
+        given = c_concat[:, :MASK].amin(1, keepdim=True) > 0
+        x = torch.where(given, c_concat[:, MASK:].to(x), x)
+    return executor(x, timestep, c_concat, *args, **kwargs)
+
+
 def load_adapter(adapter_class, config, tensors: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
     """Build an adapter with ComfyUI's operations and put it under ComfyUI's memory management."""
     manager = comfy.model_management
@@ -163,7 +177,7 @@ def check_backbone(model: comfy.model_patcher.ModelPatcher, config) -> None:
             "plain Wan model."
         )
     found = (network.dim, len(network.blocks), network.in_dim)
-    wanted = (config.backbone_dim, config.backbone_layers, config.backbone_in_channels)
+    wanted = (config.backbone_dim, config.backbone_layers, config.backbone_in_channels or network.in_dim)
     if found != wanted:
         raise ValueError(
             "This adapter was made for a model of width {}, {} blocks and {} input channels, but the connected one has "
@@ -179,6 +193,8 @@ def attach(model: comfy.model_patcher.ModelPatcher, adapter: comfy.model_patcher
     model = model.clone()
     replacements = model.model_options["transformer_options"].get("patches_replace", {}).get("dit", {})
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, KEY, TakeConditions(adapter))
+    if adapter.model.config.holds_reference:
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, KEY, hold_reference)
     model.set_model_patch_replace(EnterBlocks(adapter, replacements.get(("double_block", 0))), "dit", "double_block", 0)
     model.set_model_patch(InjectAudio(adapter), "attn2_patch")
     return model

@@ -16,6 +16,8 @@ from ..apoavatar_core.checkpoints.presets import ADAPTERS
 from ..apoavatar_core.checkpoints.safe_file import json_field, read_metadata, read_tensors
 from . import binding
 
+MODEL_PATCHES = "model_patches"
+
 
 def load_tiny_text_encoder():
     """The preset's T5 as a native CLIP; its file carries the tokenizer and the dimensions."""
@@ -28,6 +30,15 @@ def load_vae(path):
     vae = comfy.sd.VAE(sd=tensors, metadata=metadata)
     vae.throw_exception_if_invalid()
     return vae
+
+
+def adapter_files() -> list[str]:
+    """What can be applied to a MODEL: the pack's adapters, and the model patches, where InfiniteTalk's file is."""
+    return [*folder_paths.get_filename_list(ADAPTERS), *folder_paths.get_filename_list(MODEL_PATCHES)]
+
+
+def adapter_path(name: str) -> str:
+    return folder_paths.get_full_path(ADAPTERS, name) or folder_paths.get_full_path_or_raise(MODEL_PATCHES, name)
 
 
 def apply_adapter(model, path):
@@ -43,7 +54,7 @@ class LoadModels(io.ComfyNode):
             io.Combo.Input("diffusion_model", options=folder_paths.get_filename_list("diffusion_models")),
             io.Combo.Input("vae", options=folder_paths.get_filename_list("vae")),
             io.Combo.Input("text_encoder", options=folder_paths.get_filename_list("text_encoders")),
-            io.Combo.Input("adapter", options=folder_paths.get_filename_list(ADAPTERS)),
+            io.Combo.Input("adapter", options=adapter_files()),
             io.Combo.Input("audio_encoder", options=folder_paths.get_filename_list("audio_encoders")),
         ]
         return io.Schema(
@@ -77,10 +88,10 @@ class LoadModels(io.ComfyNode):
                 ("diffusion_model", "diffusion_models"),
                 ("vae", "vae"),
                 ("text_encoder", "text_encoders"),
-                ("adapter", ADAPTERS),
                 ("audio_encoder", "audio_encoders"),
             )
         }
+        paths["adapter"] = adapter_path(preset["adapter"])
         audio_encoder = comfy.audio_encoders.audio_encoders.load_audio_encoder_from_sd(
             comfy.utils.load_torch_file(paths["audio_encoder"], safe_load=True)
         )
@@ -110,8 +121,9 @@ class ApplyAdapter(io.ComfyNode):
                 io.Model.Input("model", tooltip="A Wan text- or image-to-video model from any loader."),
                 io.Combo.Input(
                     "adapter",
-                    options=folder_paths.get_filename_list(ADAPTERS),
-                    tooltip="A file from models/apoavatar_adapters that was trained for this model.",
+                    options=adapter_files(),
+                    tooltip="A file from models/apoavatar_adapters that was trained for this model, or InfiniteTalk or "
+                    "MultiTalk from models/model_patches.",
                 ),
             ],
             outputs=[io.Model.Output()],
@@ -119,4 +131,4 @@ class ApplyAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, adapter: str) -> io.NodeOutput:
-        return io.NodeOutput(apply_adapter(model, folder_paths.get_full_path_or_raise(ADAPTERS, adapter)))
+        return io.NodeOutput(apply_adapter(model, adapter_path(adapter)))

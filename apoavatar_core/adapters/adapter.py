@@ -7,10 +7,18 @@ from torch import Tensor, nn
 from .attention import Attention
 from .audio_dit import AudioDiTAdapter
 from .audio_injection import AudioInjection
-from .audio_projection import AudioProjection
+from .audio_projection import VIDEO_FRAMES_PER_LATENT, AudioProjection
 from .config import AdapterConfig
 from .interaction import InteractionScheme
+from .multitalk_projection import MultiTalkProjection
 from .pose_adapter import PoseAdapter
+
+
+def _projection(config: AdapterConfig, settings: dict) -> nn.Module:
+    if config.multitalk_hidden_dim is None:
+        return AudioProjection(config.audio_feature_dim, config.audio_dim, config.tokens_per_frame, **settings)
+    tokens = VIDEO_FRAMES_PER_LATENT * config.tokens_per_frame
+    return MultiTalkProjection(config.audio_feature_dim, config.multitalk_hidden_dim, config.audio_dim, tokens, **settings)
 
 
 class ApoAvatarAdapter(nn.Module):
@@ -24,11 +32,11 @@ class ApoAvatarAdapter(nn.Module):
         settings = {"operations": operations, "device": device, "dtype": dtype}
         self.config = config
         scheme = InteractionScheme(config.interaction)
-        self.audio_projection = AudioProjection(
-            config.audio_feature_dim, config.audio_dim, config.tokens_per_frame, **settings
-        )
+        self.audio_projection = _projection(config, settings)
         self.audio_dit = (
-            AudioDiTAdapter(config.audio_dim, config.backbone_dim, config.heads, **settings) if scheme.refines_audio else None
+            AudioDiTAdapter(config.audio_dim, config.backbone_dim, config.refining_heads or config.heads, **settings)
+            if scheme.refines_audio
+            else None
         )
         clip_wise = not scheme.hears_own_frame_only
         self.injections = nn.ModuleList(

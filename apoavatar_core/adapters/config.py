@@ -11,19 +11,21 @@ from .interaction import InteractionScheme
 class AdapterConfig:
     """Dimensions and hyper-parameters of one ApoAvatar adapter.
 
-    backbone_dim, backbone_layers, backbone_in_channels: the DiT it was trained on (d, ℓ, C_in).
-    heads: attention heads of Eq. 6 and Eq. 7.
+    backbone_dim, backbone_layers, backbone_in_channels: the DiT it was trained on (d, ℓ, C_in); C_in is None where any fits.
+    heads: attention heads of Eq. 7. refining_heads: of Eq. 6; None for as many.
     audio_encoder, audio_feature_dim: name and feature width of the encoder whose output it takes.
     audio_dim, tokens_per_frame: d_a and the number of audio tokens that one *video* frame contributes.
     pose_channels: width of the per-frame pose embedding before it is merged into tokens.
     vae_stride: pixels per latent in height and width; patch: latents per token in height and width.
     interaction: one of `InteractionScheme`, the rows of Table 5.
+    multitalk_hidden_dim: hidden width of MultiTalk's audio projection; None for the project's own.
+    holds_reference: given latent frames enter the model as they are instead of with noise, as InfiniteTalk is trained.
     fps, window: frame rate and number of video frames of the training clips.
     """
 
     backbone_dim: int
     backbone_layers: int
-    backbone_in_channels: int
+    backbone_in_channels: int | None
     heads: int
     audio_encoder: str
     audio_feature_dim: int
@@ -35,3 +37,6 @@ class AdapterConfig:
     vae_stride: int = 8
     patch: int = 2
     interaction: str = InteractionScheme.BOTH.value
+    refining_heads: int | None = None
+    multitalk_hidden_dim: int | None = None
+    holds_reference: bool = False

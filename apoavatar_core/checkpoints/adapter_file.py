@@ -10,19 +10,24 @@ import torch
 from torch import Tensor
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
-from .safe_file import json_field, read_metadata, read_tensors, write_tensors
+from .multitalk import adapter_from_multitalk, is_multitalk
+from .safe_file import json_field, read_metadata, read_names, read_tensors, write_tensors
 
 FORMAT = "apoavatar-adapter-1"
 
 
 def save_adapter(path: Path, adapter: ApoAvatarAdapter, dtype: torch.dtype = torch.float16) -> None:
     """Write the adapter's weights in `dtype` and its configuration."""
-    tensors = {name: tensor.to(dtype) for name, tensor in adapter.state_dict().items()}
-    write_tensors(Path(path), tensors, {"format": FORMAT, "config": json.dumps(asdict(adapter.config))})
+    write_adapter(path, adapter.config, {name: tensor.to(dtype) for name, tensor in adapter.state_dict().items()})
+
+
+def write_adapter(path: Path, config: AdapterConfig, tensors: dict[str, Tensor]) -> None:
+    """Write weights as they are, with their configuration."""
+    write_tensors(Path(path), tensors, {"format": FORMAT, "config": json.dumps(asdict(config))})
 
 
 def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
-    """Configuration and weights of an adapter file.
+    """Configuration and weights of an adapter file: one of this pack's, or a MultiTalk or InfiniteTalk model.
 
     Raises:
         ValueError: one sentence, for a file that is missing, broken, a pickle, or of another kind.
@@ -30,9 +35,11 @@ def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
     path = Path(path)
     metadata = read_metadata(path)
     if metadata.get("format") != FORMAT:
+        if is_multitalk(read_names(path)):
+            return _read_multitalk(path)
         raise ValueError(
             f"{path.name} is not an ApoAvatar adapter (its format is {metadata.get('format')!r}, not {FORMAT!r}): choose "
-            "an adapter file."
+            "an adapter file, or a MultiTalk or InfiniteTalk model."
         )
     fields = json_field(metadata, "config", path)
     try:
@@ -47,3 +54,10 @@ def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
     if wrong:
         raise ValueError(f"{path.name} does not match its own description (first at {wrong[0]}): download it again.")
     return config, tensors
+
+
+def _read_multitalk(path: Path) -> tuple[AdapterConfig, dict[str, Tensor]]:
+    try:
+        return adapter_from_multitalk(read_tensors(path))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path.name} is not a MultiTalk or InfiniteTalk model that this pack knows ({error}).") from error

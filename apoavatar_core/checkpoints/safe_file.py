@@ -18,6 +18,11 @@ def read_metadata(path: Path) -> dict[str, str]:
     return _open(path, lambda file: file.metadata() or {})
 
 
+def read_names(path: Path) -> set[str]:
+    """The names of a safetensors file's tensors."""
+    return _open(path, lambda file: set(file.keys()))
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file, on the CPU."""
     return _open(path, lambda file: {key: file.get_tensor(key) for key in file.keys()})

@@ -123,14 +123,16 @@ def new_adapter(widths: NewAdapter, dit: nn.Module, audio: tuple[str, int], wind
 
 
 def adapter_from_file(path: Path, audio: tuple[str, int], window: int) -> ApoAvatarAdapter:
-    """An adapter to go on with, in float32; its window grows to that of the clips."""
+    """An adapter to go on with, in float32. Its window grows to that of the clips, and the reference is no longer held:
+    training sees it with noise like the other latents.
+    """
     config, tensors = read_adapter(path)
     if (config.audio_encoder, config.audio_feature_dim) != audio:
         raise ValueError(
             f"adapter: {path} takes audio features of width {config.audio_feature_dim} from {config.audio_encoder}, and the "
             f"clips hold width {audio[1]} from {audio[0]}: prepare the clips with that encoder"
         )
-    adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window)))
+    adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window), holds_reference=False))
     adapter.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return adapter
 

@@ -1,0 +1,98 @@
+"""A warm start: MultiTalk's and InfiniteTalk's weights as an ApoAvatar adapter.
+
+Their audio projection and per-block cross-attention are Eq. 7 without the refinement. The Audio DiT adapter and the pose
+adapter are added as they begin, changing nothing; so the adapter does what the source model does until it is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..adapters import AdapterConfig, ApoAvatarAdapter
+from ..adapters.audio_projection import AUDIO_WINDOW, VIDEO_FRAMES_PER_LATENT
+
+HEADS = 40
+"""Of their cross-attention, whatever the width."""
+REFINING_HEADS = 12
+POSE_CHANNELS = 64
+FPS, WINDOW = 25.0, 81
+AUDIO_ENCODER = "wav2vec2"
+
+_PROJECTION = {"proj1": "first", "proj1_vf": "later", "proj2": "hidden", "proj3": "out", "norm": "norm"}
+_INJECTION = {"norm_x": "norm", "audio_cross_attn.q_linear": "q", "audio_cross_attn.proj": "o"}
+_KEYS_AND_VALUES = "audio_cross_attn.kv_linear"
+
+
+def is_multitalk(names: Mapping[str, object] | set[str]) -> bool:
+    """Whether a file with these tensors is a MultiTalk or InfiniteTalk model."""
+    return "audio_proj.proj1_vf.weight" in names and "blocks.0.audio_cross_attn.kv_linear.weight" in names
+
+
+def adapter_from_multitalk(tensors: Mapping[str, Tensor]) -> tuple[AdapterConfig, dict[str, Tensor]]:
+    """Configuration and weights of the adapter; weights keep their precision.
+
+    Raises:
+        ValueError: a tensor is missing or too much.
+    """
+    config = multitalk_config(tensors)
+    taken = renamed(tensors)
+    adapter = ApoAvatarAdapter(config, device="meta")  # true size is 2.4 billion; only what is new gets memory
+    for module in (adapter.audio_dit, adapter.pose_adapter):
+        module.to_empty(device="cpu")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        adapter.initialize()
+    dtype = tensors["blocks.0.norm_x.weight"].dtype
+    own = {name: tensor.to(dtype) for name, tensor in adapter.state_dict().items() if is_new(name)}
+    found = own | taken
+    wrong = sorted(found.keys() ^ adapter.state_dict().keys())
+    if wrong:
+        raise ValueError(f"{wrong[0]} is missing or too much")
+    return config, found
+
+
+def multitalk_config(tensors: Mapping[str, Tensor]) -> AdapterConfig:
+    """Dimensions as the tensors' shapes tell them."""
+    width, audio_width = tensors["blocks.0.audio_cross_attn.kv_linear.weight"].shape
+    hidden, window = tensors["audio_proj.proj1.weight"].shape
+    return AdapterConfig(
+        backbone_dim=width // 2,
+        backbone_layers=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")),
+        backbone_in_channels=None,
+        heads=HEADS,
+        audio_encoder=AUDIO_ENCODER,
+        audio_feature_dim=window // AUDIO_WINDOW,
+        audio_dim=audio_width,
+        tokens_per_frame=tensors["audio_proj.proj3.weight"].shape[0] // audio_width // VIDEO_FRAMES_PER_LATENT,
+        pose_channels=POSE_CHANNELS,
+        fps=FPS,
+        window=WINDOW,
+        refining_heads=REFINING_HEADS,
+        multitalk_hidden_dim=hidden,
+        holds_reference=True,
+    )
+
+
+def is_new(name: str) -> bool:
+    """Whether a tensor of the adapter has no counterpart in MultiTalk."""
+    return name.startswith(("audio_dit.", "pose_adapter."))
+
+
+def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Their tensors under our names; keys and values, one matrix there, are two here."""
+    result = {}
+    for name, tensor in tensors.items():
+        module, _, kind = name.rpartition(".")
+        if module.startswith("audio_proj."):
+            result[f"audio_projection.{_PROJECTION.get(module[len('audio_proj.'):], module)}.{kind}"] = tensor
+            continue
+        _, block, module = module.split(".", 2)
+        if module == _KEYS_AND_VALUES:
+            keys, values = tensor.chunk(2)
+            result[f"injections.{block}.k.{kind}"], result[f"injections.{block}.v.{kind}"] = keys.clone(), values.clone()
+        else:
+            result[f"injections.{block}.{_INJECTION.get(module, module)}.{kind}"] = tensor
+    return result

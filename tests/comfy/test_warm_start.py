@@ -1,0 +1,215 @@
+"""InfiniteTalk's weights in our adapter against ComfyUI's own InfiniteTalk node: same weights, same voice, same latents."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from apoavatar_core.checkpoints import presets
+from apoavatar_core.checkpoints.adapter_file import read_adapter
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTH, LAYERS = 320, 2
+"""The native layers have forty heads whatever the width."""
+AUDIO_WIDTH, AUDIO_LAYERS, AUDIO_TOKENS_WIDTH = 768, 12, 96
+FRAMES, SIDE = 17, 64
+
+
+@pytest.fixture(scope="module")
+def pack(comfy) -> Callable[[str], ModuleType]:
+    return lambda name: importlib.import_module(f"{comfy.__name__}.{name}")
+
+
+@torch.no_grad()
+def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator) * max(parameter[0].numel(), 16) ** -0.5
+        parameter.copy_(noise + ("norm" in name and name.endswith("weight")))
+    return module
+
+
+@pytest.fixture(scope="module")
+def model(comfy):
+    """A small image-to-video MODEL."""
+    import comfy.sd
+    from comfy.ldm.wan.model import WanModel
+
+    told = {"num_heads": 10, "text_dim": 16, "text_len": 8}
+    network = WanModel(operations=torch.nn, dim=WIDTH, ffn_dim=WIDTH, num_layers=LAYERS, in_dim=36, **told)
+    return comfy.sd.load_diffusion_model_state_dict(
+        randomize(network, 0).state_dict(), {"dtype": torch.float32}, metadata={"config": json.dumps({"transformer": told})}
+    )
+
+
+def native_patch(**sizes):
+    from comfy_extras.nodes_model_patch import MultiTalkModelPatch
+
+    return MultiTalkModelPatch(operations=torch.nn, **sizes)
+
+
+@pytest.fixture(scope="module")
+def patch(comfy):
+    """The layers of ComfyUI's InfiniteTalk, random, with its forty heads on a narrow model."""
+    sizes = {"in_dim": WIDTH, "out_dim": AUDIO_TOKENS_WIDTH, "intermediate_dim": 32, "num_layers": LAYERS}
+    return randomize(native_patch(**sizes), 1)
+
+
+@pytest.fixture
+def file(patch, tmp_path) -> Path:
+    save_file(patch.state_dict(), tmp_path / "infinitetalk.safetensors")
+    return tmp_path / "infinitetalk.safetensors"
+
+
+def voices() -> tuple[dict, dict]:
+    """wav2vec2 features for the native node, and for ours, such that both hear the same at the video's rate.
+
+    The native node resamples 50 Hz to 25 Hz so that both ends meet, which is up to half a frame late; ours reads the
+    moments of the frames. That is tested elsewhere; this is about the layers.
+    """
+    from comfy_extras.nodes_wan import linear_interpolation
+
+    generator = torch.Generator().manual_seed(3)
+    layers = [torch.randn(1, 2 * FRAMES, AUDIO_WIDTH, generator=generator) for _ in range(1 + AUDIO_LAYERS)]
+    heard = linear_interpolation(torch.stack(layers).squeeze(1), input_fps=50, output_fps=25)
+    return {"encoded_audio_all_layers": layers}, {"encoded_audio_all_layers": list(heard.repeat_interleave(2, 1)[:, None])}
+
+
+@torch.inference_mode()
+def predicted(guider) -> Tensor:
+    """The model's prediction of the latents from the same noise."""
+    import comfy.samplers
+
+    noise = torch.randn(1, 16, (FRAMES - 1) // 4 + 1, SIDE // 8, SIDE // 8, generator=torch.Generator().manual_seed(4))
+    sampler = comfy.samplers.ksampler("euler")
+    return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor([0.8, 0.0]), disable_pbar=True, seed=0)
+
+
+def ours(pack, model, file: Path, vae, portrait: Tensor, voice: dict, scales=(1.0, 1.0, 1.0, 1.0)) -> Tensor:
+    """What our nodes predict with a warm start."""
+    text = [[torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(5)), {}]]
+    positive, negative, _ = (
+        pack("nodes.conditioning")
+        .Conditioning.execute(
+            text, text, vae, voice, SIDE, SIDE, FRAMES, 25.0, "pose_free", False, reference_image=portrait
+        )
+        .result
+    )
+    adapted = pack("nodes.loaders").apply_adapter(model, file)
+    return predicted(pack("nodes.sampling").Guider.execute(adapted, positive, negative, *scales).result[0])
+
+
+def native(model, patch, vae, portrait: Tensor, voice: dict, audio_scale: float = 1.0) -> Tensor:
+    """What ComfyUI's node predicts."""
+    import comfy.model_management
+    import comfy.model_patcher
+    import comfy.samplers
+    from comfy_extras.nodes_wan import WanInfiniteTalkToVideo
+
+    device = comfy.model_management.get_torch_device()
+    patcher = comfy.model_patcher.CoreModelPatcher(patch, device, device)
+    text = [[torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(5)), {}]]
+    patched, positive, negative, *_ = WanInfiniteTalkToVideo.execute(
+        {"mode": "single_speaker"}, model, patcher, text, text, vae, SIDE, SIDE, FRAMES, voice, 9,
+        start_image=portrait, audio_scale=audio_scale,
+    ).result  # fmt: skip
+    guider = comfy.samplers.CFGGuider(patched)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(1.0)
+    return predicted(guider)
+
+
+@pytest.fixture(scope="module")
+def vae(pack):
+    presets = pack("apoavatar_core.checkpoints.presets")
+    return pack("nodes.loaders").load_vae(presets.TINY_VAE)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Tensor:
+    return torch.rand(1, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(6))
+
+
+def test_a_warm_start_predicts_what_comfyuis_own_infinitetalk_predicts(pack, model, patch, file, vae, portrait) -> None:
+    theirs, heard = voices()
+    expected = native(model, patch, vae, portrait, theirs)
+    found = ours(pack, model, file, vae, portrait, heard)
+    assert (found - expected).abs().max() < 1e-5
+    # The voice and the reference that is held clean both matter, so the equality says something.
+    assert (native(model, patch, vae, portrait, theirs, audio_scale=0.0) - expected).abs().max() > 1e-2
+
+
+def test_the_reference_takes_the_noise_s_place_where_one_is_given(pack) -> None:
+    binding = pack("nodes.binding")
+    x, condition = torch.randn(2, 16, 3, 4, 4), torch.randn(2, 20, 3, 4, 4)
+    condition[:, :4] = 0
+    condition[0, :4, 0] = 1
+
+    def held(x: Tensor, *given: Tensor) -> Tensor:
+        return binding.hold_reference(lambda x, *others: x, x, torch.zeros(2), *given)
+
+    found = held(x, condition)
+    assert torch.equal(found[0, :, 0], condition[0, 4:, 0])
+    assert torch.equal(found[0, :, 1:], x[0, :, 1:]) and torch.equal(found[1], x[1])
+    assert torch.equal(held(x), x)
+
+
+def test_every_tensor_of_true_size_has_its_place(pack) -> None:
+    multitalk, adapters = pack("apoavatar_core.checkpoints.multitalk"), pack("apoavatar_core.adapters")
+    tensors = native_patch(device="meta", dtype=torch.bfloat16).state_dict()
+    config, found = multitalk.adapter_from_multitalk(tensors)
+    expected = adapters.ApoAvatarAdapter(config, device="meta").state_dict()
+    assert {name: tensor.shape for name, tensor in found.items()} == {name: t.shape for name, t in expected.items()}
+    assert (config.backbone_dim, config.backbone_layers, config.audio_feature_dim) == (5120, 40, 9216)
+    assert (config.audio_dim, config.tokens_per_frame) == (768, 8)
+    assert all(tensor.dtype == torch.bfloat16 for tensor in found.values())
+
+
+def test_fp8_weights_stay_fp8(pack, patch, tmp_path) -> None:
+    path = tmp_path / "fp8.safetensors"
+    save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in patch.state_dict().items()}, path)
+    _, tensors = pack("apoavatar_core.checkpoints.adapter_file").read_adapter(path)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float8_e4m3fn}
+
+
+def test_a_file_that_lacks_a_layer_or_fits_another_model_is_refused(pack, model, file, tmp_path) -> None:
+    adapter_file, loaders = pack("apoavatar_core.checkpoints.adapter_file"), pack("nodes.loaders")
+    tensors = load_file(file)
+    del tensors["blocks.1.norm_x.bias"]
+    save_file(tensors, tmp_path / "less.safetensors")
+    with pytest.raises(ValueError, match="less.safetensors is not a MultiTalk .*injections.1.norm.bias is missing"):
+        adapter_file.read_adapter(tmp_path / "less.safetensors")
+
+    wide = randomize(native_patch(in_dim=WIDTH, out_dim=AUDIO_TOKENS_WIDTH, intermediate_dim=32, num_layers=3), 2)
+    save_file(wide.state_dict(), tmp_path / "deeper.safetensors")
+    with pytest.raises(ValueError, match="width 320, 3 blocks .* width 320, 2 blocks"):
+        loaders.apply_adapter(model, tmp_path / "deeper.safetensors")
+
+
+def test_the_command_says_what_a_file_is_and_converts_it(file, tmp_path) -> None:
+    def command(*words: object) -> subprocess.CompletedProcess:
+        line = [sys.executable, "-m", "apoavatar_core.checkpoints", *map(str, words)]
+        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
+
+    said = command("inspect", file).stdout
+    assert "usable as a warm start" in said and "width 320, 2 blocks, any number of input channels" in said
+    ours = tmp_path / "ours.safetensors"
+    assert command("convert", file, ours).stdout.strip() == f"wrote {ours}"
+    assert "an ApoAvatar adapter" in command("inspect", ours).stdout
+    (config, tensors), (again, same) = (read_adapter(path) for path in (file, ours))
+    assert again == config
+    assert all(torch.equal(same[name], tensor) for name, tensor in tensors.items())
+
+    refused = command("convert", file, ours)
+    assert refused.returncode == 1 and refused.stderr.strip().endswith("exists already: choose another name.")
+    assert "is not an ApoAvatar adapter" in command("inspect", presets.TINY_DIT).stderr
