@@ -1,4 +1,4 @@
-"""Run every workflow of this folder and picture what it makes: `python workflows/make_pictures.py`.
+"""Run every workflow of this folder whose models are in the repository, and picture what it makes: `python workflows/make_pictures.py`.
 
 Writes the thumbnails beside the workflows, and `docs/demo.jpg`. Run it in the environment of `dev.py`.
 """
@@ -33,7 +33,7 @@ def main() -> None:
         for asset in (FOLDER / "assets").iterdir():
             running.upload(asset)
         definitions = running.object_info()
-        for path in sorted(FOLDER.glob("*.json")):
+        for path in sorted(FOLDER.glob("tiny_*.json")):
             frames, voice, rate, fps = watch(demo.generate(running, workflow.to_prompt(workflow.load(path), definitions)))
             gate = refocus(voice, rate, len(frames), fps, RefocusingConfig())
             plot = plot_gate(voice, rate, gate, fps)

@@ -15,6 +15,8 @@ from devtools.errors import WorkflowError
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+TINY = [name for name in NAMES if name.startswith("tiny_")]
+"""Those whose models are in the repository."""
 SAMPLERS = ("ApoAvatarSampler", "KSampler")
 FRAMES, FPS = 49, 24
 
@@ -63,14 +65,30 @@ def freshly_run(entry: dict) -> set[str]:
     return set(entry["prompt"][2]) - set(messages["execution_cached"]["nodes"])
 
 
-def test_all_four_workflows_are_there_with_their_thumbnails():
-    assert NAMES == ["tiny_image_audio", "tiny_native_parts", "tiny_pose_refocused", "tiny_text_audio"]
+def test_all_workflows_are_there_with_their_thumbnails():
+    assert TINY == ["tiny_image_audio", "tiny_native_parts", "tiny_pose_refocused", "tiny_text_audio"]
+    assert sorted({*NAMES} - {*TINY}) == ["wan21_infinitetalk"]
     for name in NAMES:
         assert (WORKFLOWS / f"{name}.jpg").is_file()
 
 
+def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_server):
+    for asset in (WORKFLOWS / "assets").iterdir():
+        comfy_server.upload(asset)
+    saved = workflow.load(WORKFLOWS / "wan21_infinitetalk.json")
+    with pytest.raises(WorkflowError) as refused:
+        comfy_server.submit(workflow.to_prompt(saved, comfy_server.object_info()))
+    models = [model for node in saved["nodes"] for model in node["properties"].get("models", [])]
+    assert len(models) == 7
+    assert all(model["name"] in str(refused.value) for model in models)
+    for node in saved["nodes"]:
+        for model in node["properties"].get("models", []):
+            assert model["name"] == node["widgets_values"][0]
+            assert model["url"].endswith("/" + model["name"])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TINY)
 def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
     video = video_of(comfy_server, comfy_server.queue(prompt_of(name)))
 
