@@ -76,3 +76,35 @@ def prepare_clips(training, tmp_path_factory) -> Callable[..., Path]:
         return folder / "prepared"
 
     return prepare
+
+
+STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
+
+
+@pytest.fixture(scope="module")
+def prepared(prepare_clips) -> Path:
+    """Four prepared clips of 9 frames."""
+    return prepare_clips(clips=4, frames=9)
+
+
+@pytest.fixture
+def config(prepared, tmp_path):
+    """The configuration of a run of four steps with a small backbone."""
+    from apoavatar_core.training.config import TrainingConfig, build
+
+    content = {
+        "data": prepared,
+        "run": tmp_path / "run",
+        "backbone": {"new": {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}},
+        "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
+        "stages": [STAGE],
+    }
+    return build(TrainingConfig, content, "the configuration")
+
+
+@pytest.fixture
+def trainer(training) -> Callable:
+    """`trainer(config, resume=False)`: the run of a configuration."""
+    from apoavatar_core.training.trainer import Trainer
+
+    return lambda config, resume=False: Trainer(config, resume)
