@@ -64,6 +64,7 @@ def prepare_clip(stored: StoredClip, latents: Tensor, reference: Tensor, encoder
     } | ({} if portrait is None else {"portrait": portrait.half()})
 
 
+@torch.no_grad()  # a VAE's activations of four films fill gigabytes
 def prepare(
     source: ClipBank | VideoFolder | ShardFolder,
     out: Path,
