@@ -152,26 +152,29 @@ def features_at_video_rate(encoder_output: dict, frames: int, fps: float) -> Ten
     return torch.lerp(features[before.to(features.device)], features[after.to(features.device)], fraction)
 
 
-def latent_frame_windows(features: Tensor) -> Tensor:
+def latent_frame_windows(features: Tensor, frames: int | None = None, start: int = 0) -> Tensor:
     """A_t for each latent frame: the windows (W_a = 5) of the video frames that it holds.
 
     Latent frame i holds video frames 4i−3 … 4i, whose windows overlap: together they are the rows 4i−5 … 4i+2.
     Latent frame 0 holds video frame 0 alone, whose window is its last five rows. Rows before the first or after
-    the last video frame repeat that frame. MultiTalk's projection takes the same rows.
+    the last row of the features repeat that one. MultiTalk's projection takes the same rows.
 
     Args:
-        features: [T, D], one row per video frame, T = 4n + 1.
+        features: [T, D], one row per video frame.
+        frames: of the clip, 4n + 1; None for all T.
+        start: row of the clip's first frame; the windows of a part of a longer voice reach beyond the part.
 
     Returns:
         [8, n + 1, D]: rows in time order, latent frames, features.
 
     Raises:
-        ValueError: if T is not 4n + 1.
+        ValueError: if the number of frames is not 4n + 1.
     """
-    frames = features.shape[0]
+    if frames is None:
+        frames = features.shape[0]
     if frames % TEMPORAL_STRIDE != 1:
         raise ValueError(f"the audio features cover {frames} frames; use a clip length of 4n + 1 frames.")
-    last_row = TEMPORAL_STRIDE * torch.arange(latent_frames(frames)) + WINDOW // 2
+    last_row = start + TEMPORAL_STRIDE * torch.arange(latent_frames(frames)) + WINDOW // 2
     offset = torch.arange(1 - ROWS_PER_LATENT_FRAME, 1)
-    rows = (last_row + offset[:, None]).clamp(0, frames - 1)
+    rows = (last_row + offset[:, None]).clamp(0, features.shape[0] - 1)
     return features[rows.to(features.device)]

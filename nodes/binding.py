@@ -32,6 +32,8 @@ KEY = "apoavatar"
 AUDIO = "apoavatar_audio"  # [B, 8, T_lat, D] encoder features around each latent frame
 POSE = "apoavatar_pose"  # [B, 12, T_lat, H, W] four RGB frames in 0 … 1 a latent frame
 POSE_GATE = "apoavatar_pose_gate"  # [B, 4, T_lat] weight of each of them
+MOTION = "apoavatar_motion"  # [B, C, k, h, w] latents of earlier frames, in the VAE's own scale, that the clip goes on from
+LATENT_CHANNELS = "apoavatar_latent_channels"  # of the VAE that the conditioning was made with
 IMAGE_KEYS = ("concat_latent_image", "clip_vision_output")
 
 
@@ -62,6 +64,10 @@ class TakeConditions(AdapterPatch):
     def __call__(self, executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options={}, **kwargs):
         audio, pose, gate = (kwargs.pop(key, None) for key in (AUDIO, POSE, POSE_GATE))
         config = self.patcher.model.config
+        if executor.class_obj.img_emb is not None and clip_fea is None:
+            raise ValueError(NO_CLIP_VISION)
+        if kwargs.pop(MOTION, None) is not None:
+            raise ValueError("This adapter was not trained to go on from earlier frames: leave previous_frames open.")
         # Native context windows put the clip's first latent frame before every window but the first.
         anchored = getattr(transformer_options.get("context_window"), "causal_anchor_index", None) is not None
         frames = 4 * (x.shape[2] - 1 - anchored) + 1
@@ -138,15 +144,32 @@ class InjectAudio(AdapterPatch):
 MASK = 4  # channels of the mask before the reference latents in Wan 2.1's image condition
 
 
-def hold_reference(executor, x: torch.Tensor, timestep: torch.Tensor, c_concat: torch.Tensor | None = None, *args, **kwargs):
-    """APPLY_MODEL wrapper: wherever a reference latent is given, it takes the noisy latent's place.
+def hold_given(executor, x: torch.Tensor, timestep: torch.Tensor, c_concat: torch.Tensor | None = None, *args, **kwargs):
+    """APPLY_MODEL wrapper: latents of earlier frames take the place of the first noisy ones; without them a reference
+    latent does, wherever one is given.
 
     Done where ComfyUI's InfiniteTalk node does it, so that the prediction of those latents starts from it too.
     """
-    if c_concat is not None and c_concat.shape[1] == MASK + x.shape[1]:
+    motion = kwargs.pop(MOTION, None)
+    if motion is not None:
+        motion = executor.class_obj.process_latent_in(motion).to(x)
+        x = torch.cat([motion, x[:, :, motion.shape[2] :]], dim=2)
+    elif c_concat is not None and c_concat.shape[1] == MASK + x.shape[1]:
         given = c_concat[:, :MASK].amin(1, keepdim=True) > 0
         x = torch.where(given, c_concat[:, MASK:].to(x), x)
     return executor(x, timestep, c_concat, *args, **kwargs)
+
+
+def end_with_motion(executor, *args, **kwargs):
+    """OUTER_SAMPLE wrapper: a clip that goes on from earlier frames begins with exactly their latents, so that the VAE
+    decodes what follows as their continuation.
+    """
+    samples = executor(*args, **kwargs)
+    for condition in executor.class_obj.conds["positive"]:
+        if MOTION in condition["model_conds"]:
+            motion = condition["model_conds"][MOTION].cond.to(samples)
+            return torch.cat([motion.expand(len(samples), *motion.shape[1:]), samples[:, :, motion.shape[2] :]], dim=2)
+    return samples
 
 
 def load_adapter(adapter_class, config, tensors: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
@@ -154,7 +177,7 @@ def load_adapter(adapter_class, config, tensors: dict[str, torch.Tensor]) -> com
     manager = comfy.model_management
     dtype = comfy.utils.weight_dtype(tensors)
     adapter = adapter_class(config, operations=comfy.ops.manual_cast, device=manager.unet_offload_device(), dtype=dtype)
-    adapter.load_state_dict(tensors)
+    adapter.load_state_dict(tensors, assign=True)  # each tensor in its own precision; manual_cast casts when it computes
     return patcher_of(adapter)
 
 
@@ -194,10 +217,34 @@ def attach(model: comfy.model_patcher.ModelPatcher, adapter: comfy.model_patcher
     replacements = model.model_options["transformer_options"].get("patches_replace", {}).get("dit", {})
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, KEY, TakeConditions(adapter))
     if adapter.model.config.holds_reference:
-        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, KEY, hold_reference)
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.APPLY_MODEL, KEY, hold_given)
+        model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.OUTER_SAMPLE, KEY, end_with_motion)
     model.set_model_patch_replace(EnterBlocks(adapter, replacements.get(("double_block", 0))), "dit", "double_block", 0)
     model.set_model_patch(InjectAudio(adapter), "attn2_patch")
     return model
+
+
+NO_CLIP_VISION = (
+    "This Wan model looks at the portrait through CLIP vision, and clip_vision_output is missing: connect CLIP Vision Encode."
+)
+
+
+def check_conditions(model: comfy.model_patcher.ModelPatcher, conditioning: list) -> None:
+    """Refuse CONDITIONING that this MODEL cannot work with, before it is moved to the GPU.
+
+    Raises:
+        ValueError: made with a VAE of other latents, or without the CLIP vision embedding that the model needs.
+    """
+    channels = model.get_model_object("latent_format").latent_channels
+    needs_clip_vision = model.get_model_object("diffusion_model").img_emb is not None
+    for _, extras in conditioning:
+        if extras.get(LATENT_CHANNELS, channels) != channels:
+            raise ValueError(
+                f"The VAE of the conditioning makes latents of {extras[LATENT_CHANNELS]} channels but the model works on "
+                f"{channels}: load the VAE that belongs to the model."
+            )
+        if needs_clip_vision and "clip_vision_output" not in extras:
+            raise ValueError(NO_CLIP_VISION)
 
 
 def transformer_options(model: comfy.model_patcher.ModelPatcher) -> dict:

@@ -8,11 +8,13 @@ import comfy.model_management
 import comfy.utils
 import node_helpers
 import torch
+from comfy.latent_formats import Wan22
 from comfy_api.latest import io, ui
+from comfy_extras.nodes_wan import Wan22ImageToVideoLatent
 from einops import rearrange
 
 from ..apoavatar_core.adapters.pose_adapter import group_by_latent_frame
-from ..apoavatar_core.audio_features import features_at_video_rate, latent_frame_windows
+from ..apoavatar_core.audio_features import WINDOW, features_at_video_rate, latent_frame_windows
 from ..apoavatar_core.clip_length import latent_frames, round_to_clip_length
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
 from . import binding
@@ -32,25 +34,37 @@ def check_size(width: int, height: int, vae) -> int:
     return stride
 
 
+def fitted(frames: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """IMAGE scaled and cropped in the middle to the clip's size, as the native nodes do; without transparency."""
+    frames = frames[..., :3]
+    if frames.shape[1:3] == (height, width):
+        return frames
+    return comfy.utils.common_upscale(frames.movedim(-1, 1), width, height, "bilinear", "center").movedim(1, -1)
+
+
 def reference_condition(image: torch.Tensor, vae, width: int, height: int, length: int) -> dict:
     """The first frame given, the rest open, as the native Wan image-to-video node encodes it."""
-    image = comfy.utils.common_upscale(image[:1, ..., :3].movedim(-1, 1), width, height, "bilinear", "center")
     frames = torch.full((length, height, width, 3), 0.5, dtype=image.dtype, device=image.device)
-    frames[:1] = image.movedim(1, -1)
+    frames[:1] = fitted(image[:1], width, height)
     latent = vae.encode(frames)
     mask = torch.ones((1, 1, *latent.shape[2:]), dtype=image.dtype, device=image.device)
     mask[:, :, :1] = 0.0
     return {"concat_latent_image": latent, "concat_mask": mask}
 
 
-def pose_condition(pose, gate_weights: torch.Tensor, width: int, height: int) -> tuple[dict, list[str]]:
-    """Rendered pose frames and their gate [T], grouped by latent frame; and what was done to make them fit."""
-    length, said = gate_weights.shape[0], []
-    frames = render_keypoints(pose, width, height) if isinstance(pose, list) else pose[..., :3]
-    if frames.shape[0] == 0:
+def drawn(pose, width: int, height: int) -> torch.Tensor:
+    """Keypoints or frames that are drawn already, as IMAGE of the clip's size."""
+    if len(pose) == 0:
         raise ValueError("pose has no frames: connect a pose video with at least one frame.")
-    if frames.shape[1:3] != (height, width):
-        frames = comfy.utils.common_upscale(frames.movedim(-1, 1), width, height, "bilinear", "center").movedim(1, -1)
+    return render_keypoints(pose, width, height) if isinstance(pose, list) else fitted(pose, width, height)
+
+
+def pose_condition(pose, gate_weights: torch.Tensor, width: int, height: int, start: int = 0) -> tuple[dict, list[str]]:
+    """Rendered pose frames from frame `start` on and their gate [T], grouped by latent frame; and what was done to make
+    them fit.
+    """
+    length, said = gate_weights.shape[0], []
+    frames = drawn(pose[min(start, max(len(pose) - 1, 0)) :], width, height)
     if frames.shape[0] < length:
         said.append(f"The pose has {frames.shape[0]} frames for a clip of {length}: its last frame is held.")
         frames = torch.cat([frames, frames[-1:].expand(length - frames.shape[0], -1, -1, -1)])
@@ -63,18 +77,31 @@ def pose_condition(pose, gate_weights: torch.Tensor, width: int, height: int) ->
     }, said
 
 
-def gate_weights_for(pose_mode: str, gate, length: int) -> torch.Tensor:
-    """Weight of each pose frame [T]: all ones where the gate is bypassed (A.1), 1 − p where it refocuses."""
+def gate_weights_for(pose_mode: str, gate, length: int, start: int = 0) -> torch.Tensor:
+    """Weight of each pose frame [T] from frame `start` on: all ones where the gate is bypassed (A.1), 1 − p where it
+    refocuses.
+    """
     if pose_mode == HARD:
         return torch.ones(length)
     if gate is None:
         raise ValueError("pose_mode 'refocused' needs a gate: connect one from Audio Loudness Refocusing or use 'hard'.")
     keep = torch.as_tensor(gate.keep, dtype=torch.float32)
-    if keep.shape[0] < length:
+    if keep.shape[0] < start + length:
         raise ValueError(
-            f"The gate has {keep.shape[0]} frames but the clip has {length}: set the same number in Audio Loudness Refocusing."
+            f"The gate has {keep.shape[0]} frames but the clip has {start + length}: set the same number in Audio Loudness "
+            "Refocusing."
         )
-    return keep[:length]
+    return keep[start : start + length]
+
+
+def motion_condition(previous_frames: torch.Tensor, motion_frames: int, vae, width: int, height: int) -> dict:
+    """Latents of the last `motion_frames` earlier frames, which the clip begins with."""
+    if previous_frames.shape[0] < motion_frames:
+        raise ValueError(
+            f"previous_frames has {previous_frames.shape[0]} frames but {motion_frames} go before the clip: give the whole "
+            "video so far, or set motion_frames lower."
+        )
+    return {binding.MOTION: vae.encode(fitted(previous_frames[-motion_frames:], width, height))}
 
 
 def with_speaking_prompt(positive: list, clip) -> list:
@@ -115,11 +142,20 @@ class Conditioning(io.ComfyNode):
                 io.MultiType.Input("pose", types=[PoseKeypoint, io.Image], optional=True, tooltip="Keypoints or rendered pose frames."),
                 Gate.Input("gate", optional=True, tooltip="From Audio Loudness Refocusing, for the refocused mode."),
                 io.Clip.Input("clip", optional=True, tooltip="Encodes the speaking prompt."),
+                io.Image.Input(
+                    "previous_frames", optional=True,
+                    tooltip="The whole video so far, to go on from it (InfiniteTalk and MultiTalk only).",
+                ),
+                io.Int.Input(
+                    "motion_frames", default=9, min=1, max=33, step=4, optional=True, advanced=True,
+                    tooltip="How many of the previous frames the clip begins with: 4n+1.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
                 io.Conditioning.Output(display_name="negative"),
                 io.Latent.Output(display_name="latent"),
+                io.Int.Output(display_name="trim_image", tooltip="Frames at the clip's start that the video has already."),
             ],
         )
 
@@ -127,33 +163,46 @@ class Conditioning(io.ComfyNode):
     def execute(
         cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode, speaking_prompt,
         reference_image=None, clip_vision_output=None, pose=None, gate=None, clip=None,
+        previous_frames=None, motion_frames=9,
     ) -> io.NodeOutput:
         stride = check_size(width, height, vae)
         frames = round_to_clip_length(length)
         said = [] if frames == length else [f"length {length} is not 4n+1: {frames} frames are made."]
 
-        features = latent_frame_windows(features_at_video_rate(audio_features, frames, fps))
-        tensors = {binding.AUDIO: features[None].float()}
+        tensors, overlap, start = {}, 0, 0
+        if previous_frames is not None:
+            tensors |= motion_condition(previous_frames, motion_frames, vae, width, height)
+            overlap, start = motion_frames, previous_frames.shape[0] - motion_frames
+        heard = features_at_video_rate(audio_features, start + frames + WINDOW // 2, fps)
+        tensors[binding.AUDIO] = latent_frame_windows(heard, frames, start)[None].float()
         if pose_mode != POSE_FREE:
             if pose is None:
                 raise ValueError(f"pose_mode '{pose_mode}' needs a pose: connect one or choose 'pose_free'.")
-            condition, fitted = pose_condition(pose, gate_weights_for(pose_mode, gate, frames), width, height)
+            weights = gate_weights_for(pose_mode, gate, frames, start)
+            condition, changes = pose_condition(pose, weights, width, height, start)
             tensors |= condition
-            said += fitted
+            said += changes
         if speaking_prompt and clip is not None:
             positive = with_speaking_prompt(positive, clip)
 
-        values = {} if reference_image is None else reference_condition(reference_image, vae, width, height, frames)
+        latent = {
+            "samples": torch.zeros(
+                [1, vae.latent_channels, latent_frames(frames), height // stride, width // stride],
+                device=comfy.model_management.intermediate_device(),
+            )
+        }
+        values = {binding.LATENT_CHANNELS: vae.latent_channels}
+        if vae.latent_channels == Wan22.latent_channels:  # Wan 2.2 5B finds its first frame in the latent itself
+            reference = None if reference_image is None else reference_image[:1, ..., :3]
+            (latent,) = Wan22ImageToVideoLatent.execute(vae, width, height, frames, 1, reference).result
+        elif reference_image is not None:
+            values |= reference_condition(reference_image, vae, width, height, frames)
         if clip_vision_output is not None:
             values["clip_vision_output"] = clip_vision_output
         positive, negative = (
             binding.with_conditions(node_helpers.conditioning_set_values(conditioning, values), tensors)
             for conditioning in (positive, negative)
         )
-        samples = torch.zeros(
-            [1, vae.latent_channels, latent_frames(frames), height // stride, width // stride],
-            device=comfy.model_management.intermediate_device(),
-        )
         for sentence in said:
             logging.info("ApoAvatar Conditioning: %s", sentence)
-        return io.NodeOutput(positive, negative, {"samples": samples}, ui=ui.PreviewText("\n".join(said)) if said else None)
+        return io.NodeOutput(positive, negative, latent, overlap, ui=ui.PreviewText("\n".join(said)) if said else None)

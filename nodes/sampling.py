@@ -17,6 +17,8 @@ class DecoupledGuider(comfy.samplers.CFGGuider):
     def __init__(self, model, positive, negative, scales: GuidanceScales):
         if not binding.has_adapter(model):
             raise ValueError("The model has no ApoAvatar adapter: put Apply ApoAvatar Adapter before this node.")
+        for conditioning in (positive, negative):
+            binding.check_conditions(model, conditioning)
         super().__init__(model)
         self.scales = scales
         self.set_conds(positive, negative)

@@ -26,9 +26,10 @@ class AudioDiTAdapter(nn.Module):
         self.o = operations.Linear(audio_dim, audio_dim, **settings)
 
     def modulation(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """γ_τ, β_τ, s_τ, each [B, 1, 1, d_a]; at zero weights γ = s = 1 and β = 0."""
-        hidden = nn.functional.silu(self.time_hidden(sinusoids(timestep, TIMESTEP_WIDTH).to(like.dtype)))
-        scale, shift, gate = self.time_out(hidden)[:, None, None].chunk(3, dim=-1)
+        """γ_τ, β_τ, s_τ, each [B, 1 or T_lat, 1, d_a]; at zero weights γ = s = 1 and β = 0."""
+        times = sinusoids(timestep.flatten(), TIMESTEP_WIDTH).to(like.dtype)
+        hidden = nn.functional.silu(self.time_hidden(times.unflatten(0, (len(like), -1))))
+        scale, shift, gate = self.time_out(hidden)[:, :, None].chunk(3, dim=-1)
         return 1 + scale, shift, 1 + gate
 
     def forward(self, audio: Tensor, video: Tensor, timestep: Tensor, attention: Attention) -> Tensor:
@@ -37,7 +38,7 @@ class AudioDiTAdapter(nn.Module):
         Args:
             audio: A [B, T_lat, n_a, d_a].
             video: X [B, T_lat, N_v, d], the tokens of the current step with the pose prior in.
-            timestep: [B] in 0 … 1000.
+            timestep: [B] in 0 … 1000, or [B, T_lat] where each frame has its own (Wan 2.2 5B holds its first one).
 
         Returns:
             Ã = s_τ (A + C), [B, T_lat, n_a, d_a].

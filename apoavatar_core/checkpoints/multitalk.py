@@ -28,7 +28,8 @@ _KEYS_AND_VALUES = "audio_cross_attn.kv_linear"
 
 def is_multitalk(names: Mapping[str, object] | set[str]) -> bool:
     """Whether a file with these tensors is a MultiTalk or InfiniteTalk model."""
-    return "audio_proj.proj1_vf.weight" in names and "blocks.0.audio_cross_attn.kv_linear.weight" in names
+    names = {name.removeprefix(PREFIX) for name in names}
+    return {"audio_proj.proj1_vf.weight", "blocks.0.audio_cross_attn.kv_linear.weight"} <= names
 
 
 def adapter_from_multitalk(tensors: Mapping[str, Tensor]) -> tuple[AdapterConfig, dict[str, Tensor]]:
@@ -37,6 +38,7 @@ def adapter_from_multitalk(tensors: Mapping[str, Tensor]) -> tuple[AdapterConfig
     Raises:
         ValueError: a tensor is missing or too much.
     """
+    tensors = multiplied_out(without_prefix(tensors))
     config = multitalk_config(tensors)
     taken = renamed(tensors)
     adapter = ApoAvatarAdapter(config, device="meta")  # true size is 2.4 billion; only what is new gets memory
@@ -74,6 +76,29 @@ def multitalk_config(tensors: Mapping[str, Tensor]) -> AdapterConfig:
         multitalk_hidden_dim=hidden,
         holds_reference=True,
     )
+
+
+PREFIX = "diffusion_model."
+SCALES = (".scale_weight", ".weight_scale")
+"""What the factor of a weight that is kept as scaled fp8 is called."""
+
+
+def without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by their names inside the model."""
+    return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
+
+
+def multiplied_out(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that are kept as scaled fp8 in bf16, and no factors or marks any more."""
+    factors = {name.rpartition(".")[0]: tensor for name, tensor in tensors.items() if name.endswith(SCALES)}
+    result = {}
+    for name, tensor in tensors.items():
+        module, _, kind = name.rpartition(".")
+        if kind == "weight" and module in factors:
+            tensor = (tensor.float() * factors[module].float()).bfloat16()
+        if kind in ("weight", "bias"):
+            result[name] = tensor
+    return result
 
 
 def is_new(name: str) -> bool:

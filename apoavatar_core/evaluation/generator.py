@@ -120,7 +120,7 @@ class TinyGenerator:
             pose=clip.keypoints if mode == HARD else None,
             clip=self.clip,
         )
-        positive, negative, latent = conditioned.result
+        positive, negative, latent, _ = conditioned.result
         settings = self.settings
         (samples,) = (
             self._node("ApoAvatarSampler")

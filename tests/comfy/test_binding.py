@@ -314,6 +314,16 @@ def test_guided_prediction_is_equation_8_of_five_model_calls(pack, binding, mode
     assert all((a - b).abs().max() > 1e-3 for i, a in enumerate(states) for b in states[:i]), "the states must differ"
 
 
+def test_two_scales_are_comfyuis_own_dual_guidance(pack, binding, model, adapter):
+    from comfy_extras.nodes_custom_sampler import DualCFGGuider
+
+    attached = binding.attach(model, adapter)
+    states = (conditioning(binding, kept) for kept in (ALL, {"text", "image"}, set()))
+    (native,) = DualCFGGuider.execute(attached, *states, 3.0, 1.5, "regular").result
+    ours = decoupled_guider(pack, attached, 1.5, 1.5, 3.0, 3.0)
+    torch.testing.assert_close(run(ours), run(native), atol=1e-4, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("scales", "kept", "states"),
     [

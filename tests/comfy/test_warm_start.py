@@ -23,6 +23,7 @@ WIDTH, LAYERS = 320, 2
 """The native layers have forty heads whatever the width."""
 AUDIO_WIDTH, AUDIO_LAYERS, AUDIO_TOKENS_WIDTH = 768, 12, 96
 FRAMES, SIDE = 17, 64
+MOTION_FRAMES = 9
 
 
 @pytest.fixture(scope="module")
@@ -42,27 +43,34 @@ def randomize(module: torch.nn.Module, seed: int) -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def model(comfy):
     """A small image-to-video MODEL."""
+    return wan_model(torch.float32)
+
+
+def wan_model(dtype: torch.dtype):
     import comfy.sd
     from comfy.ldm.wan.model import WanModel
 
     told = {"num_heads": 10, "text_dim": 16, "text_len": 8}
     network = WanModel(operations=torch.nn, dim=WIDTH, ffn_dim=WIDTH, num_layers=LAYERS, in_dim=36, **told)
     return comfy.sd.load_diffusion_model_state_dict(
-        randomize(network, 0).state_dict(), {"dtype": torch.float32}, metadata={"config": json.dumps({"transformer": told})}
+        randomize(network, 0).state_dict(), {"dtype": dtype}, metadata={"config": json.dumps({"transformer": told})}
     )
 
 
+PATCH_SIZES = {"in_dim": WIDTH, "out_dim": AUDIO_TOKENS_WIDTH, "intermediate_dim": 32, "num_layers": LAYERS}
+
+
 def native_patch(**sizes):
+    import comfy.ops
     from comfy_extras.nodes_model_patch import MultiTalkModelPatch
 
-    return MultiTalkModelPatch(operations=torch.nn, **sizes)
+    return MultiTalkModelPatch(operations=comfy.ops.manual_cast, **sizes)
 
 
 @pytest.fixture(scope="module")
 def patch(comfy):
     """The layers of ComfyUI's InfiniteTalk, random, with its forty heads on a narrow model."""
-    sizes = {"in_dim": WIDTH, "out_dim": AUDIO_TOKENS_WIDTH, "intermediate_dim": 32, "num_layers": LAYERS}
-    return randomize(native_patch(**sizes), 1)
+    return randomize(native_patch(**PATCH_SIZES), 1)
 
 
 @pytest.fixture
@@ -71,7 +79,13 @@ def file(patch, tmp_path) -> Path:
     return tmp_path / "infinitetalk.safetensors"
 
 
-def voices() -> tuple[dict, dict]:
+def in_bf16(file: Path) -> Path:
+    path = file.with_name("bf16.safetensors")
+    save_file({name: tensor.bfloat16() for name, tensor in load_file(file).items()}, path)
+    return path
+
+
+def voices(frames: int = FRAMES) -> tuple[dict, dict]:
     """wav2vec2 features for the native node, and for ours, such that both hear the same at the video's rate.
 
     The native node resamples 50 Hz to 25 Hz so that both ends meet, which is up to half a frame late; ours reads the
@@ -80,7 +94,7 @@ def voices() -> tuple[dict, dict]:
     from comfy_extras.nodes_wan import linear_interpolation
 
     generator = torch.Generator().manual_seed(3)
-    layers = [torch.randn(1, 2 * FRAMES, AUDIO_WIDTH, generator=generator) for _ in range(1 + AUDIO_LAYERS)]
+    layers = [torch.randn(1, 2 * frames, AUDIO_WIDTH, generator=generator) for _ in range(1 + AUDIO_LAYERS)]
     heard = linear_interpolation(torch.stack(layers).squeeze(1), input_fps=50, output_fps=25)
     return {"encoded_audio_all_layers": layers}, {"encoded_audio_all_layers": list(heard.repeat_interleave(2, 1)[:, None])}
 
@@ -95,21 +109,24 @@ def predicted(guider) -> Tensor:
     return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor([0.8, 0.0]), disable_pbar=True, seed=0)
 
 
-def ours(pack, model, file: Path, vae, portrait: Tensor, voice: dict, scales=(1.0, 1.0, 1.0, 1.0)) -> Tensor:
+def ours(pack, model, file: Path, vae, portrait: Tensor, voice: dict, previous: Tensor | None = None) -> Tensor:
     """What our nodes predict with a warm start."""
     text = [[torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(5)), {}]]
-    positive, negative, _ = (
+    positive, negative, *_ = (
         pack("nodes.conditioning")
         .Conditioning.execute(
-            text, text, vae, voice, SIDE, SIDE, FRAMES, 25.0, "pose_free", False, reference_image=portrait
+            text, text, vae, voice, SIDE, SIDE, FRAMES, 25.0, "pose_free", False,
+            reference_image=portrait, previous_frames=previous, motion_frames=MOTION_FRAMES,
         )
         .result
     )
     adapted = pack("nodes.loaders").apply_adapter(model, file)
-    return predicted(pack("nodes.sampling").Guider.execute(adapted, positive, negative, *scales).result[0])
+    return predicted(pack("nodes.sampling").Guider.execute(adapted, positive, negative, 1.0, 1.0, 1.0, 1.0).result[0])
 
 
-def native(model, patch, vae, portrait: Tensor, voice: dict, audio_scale: float = 1.0) -> Tensor:
+def native(
+    model, patch, vae, portrait: Tensor, voice: dict, previous: Tensor | None = None, audio_scale: float = 1.0
+) -> Tensor:
     """What ComfyUI's node predicts."""
     import comfy.model_management
     import comfy.model_patcher
@@ -120,8 +137,8 @@ def native(model, patch, vae, portrait: Tensor, voice: dict, audio_scale: float 
     patcher = comfy.model_patcher.CoreModelPatcher(patch, device, device)
     text = [[torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(5)), {}]]
     patched, positive, negative, *_ = WanInfiniteTalkToVideo.execute(
-        {"mode": "single_speaker"}, model, patcher, text, text, vae, SIDE, SIDE, FRAMES, voice, 9,
-        start_image=portrait, audio_scale=audio_scale,
+        {"mode": "single_speaker"}, model, patcher, text, text, vae, SIDE, SIDE, FRAMES, voice, MOTION_FRAMES,
+        start_image=portrait, previous_frames=previous, audio_scale=audio_scale,
     ).result  # fmt: skip
     guider = comfy.samplers.CFGGuider(patched)
     guider.set_conds(positive, negative)
@@ -149,6 +166,33 @@ def test_a_warm_start_predicts_what_comfyuis_own_infinitetalk_predicts(pack, mod
     assert (native(model, patch, vae, portrait, theirs, audio_scale=0.0) - expected).abs().max() > 1e-2
 
 
+def test_a_warm_start_hears_on_past_the_clip_s_end_as_the_native_node_does(
+    pack, model, patch, file, vae, portrait
+) -> None:
+    theirs, heard = voices(FRAMES + 8)
+    expected = native(model, patch, vae, portrait, theirs)
+    assert (ours(pack, model, file, vae, portrait, heard) - expected).abs().max() < 1e-5
+
+
+def test_a_continued_clip_is_the_native_node_s(pack, model, patch, file, vae, portrait) -> None:
+    theirs, heard = voices(60)
+    previous = torch.rand(25, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(7))
+    expected = native(model, patch, vae, portrait, theirs, previous)
+    found = ours(pack, model, file, vae, portrait, heard, previous)
+    assert (found - expected).abs().max() < 1e-5
+    # Both where the voice goes on and what was seen last matter, so the equality says something.
+    assert (ours(pack, model, file, vae, portrait, heard) - expected).abs().max() > 1e-2
+    assert (ours(pack, model, file, vae, portrait, heard, previous.flip(0)) - expected)[:, :, 3:].abs().max() > 1e-3
+
+
+def test_in_bf16_a_warm_start_stays_as_near(pack, patch, file, vae, portrait) -> None:
+    theirs, heard = voices()
+    model = wan_model(torch.bfloat16)
+    expected = native(model, randomize(native_patch(**PATCH_SIZES), 1).bfloat16(), vae, portrait, theirs)
+    found = ours(pack, model, in_bf16(file), vae, portrait, heard)
+    assert (found - expected).abs().max() <= 2e-2 * expected.abs().max()
+
+
 def test_the_reference_takes_the_noise_s_place_where_one_is_given(pack) -> None:
     binding = pack("nodes.binding")
     x, condition = torch.randn(2, 16, 3, 4, 4), torch.randn(2, 20, 3, 4, 4)
@@ -156,7 +200,7 @@ def test_the_reference_takes_the_noise_s_place_where_one_is_given(pack) -> None:
     condition[0, :4, 0] = 1
 
     def held(x: Tensor, *given: Tensor) -> Tensor:
-        return binding.hold_reference(lambda x, *others: x, x, torch.zeros(2), *given)
+        return binding.hold_given(lambda x, *others: x, x, torch.zeros(2), *given)
 
     found = held(x, condition)
     assert torch.equal(found[0, :, 0], condition[0, 4:, 0])
@@ -180,6 +224,18 @@ def test_fp8_weights_stay_fp8(pack, patch, tmp_path) -> None:
     save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in patch.state_dict().items()}, path)
     _, tensors = pack("apoavatar_core.checkpoints.adapter_file").read_adapter(path)
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float8_e4m3fn}
+
+
+def test_scaled_fp8_weights_are_multiplied_out(pack, patch, tmp_path) -> None:
+    path, scale = tmp_path / "scaled.safetensors", torch.tensor(0.25)
+    name = "blocks.0.audio_cross_attn.q_linear"
+    tensors = {key: tensor.clone() for key, tensor in patch.state_dict().items()}
+    tensors[f"{name}.weight"] = (tensors[f"{name}.weight"] / scale).to(torch.float8_e4m3fn)
+    save_file(tensors | {f"{name}.scale_weight": scale, "scaled_fp8": torch.empty(2, dtype=torch.float8_e4m3fn)}, path)
+    _, found = pack("apoavatar_core.checkpoints.adapter_file").read_adapter(path)
+    wanted = patch.state_dict()[f"{name}.weight"]
+    assert found["injections.0.q.weight"].dtype == torch.bfloat16
+    assert (found["injections.0.q.weight"] - wanted).abs().max() < 0.05 * wanted.abs().max()
 
 
 def test_a_file_that_lacks_a_layer_or_fits_another_model_is_refused(pack, model, file, tmp_path) -> None:
