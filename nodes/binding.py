@@ -32,6 +32,7 @@ KEY = "apoavatar"
 AUDIO = "apoavatar_audio"  # [B, 8, T_lat, D] encoder features around each latent frame
 POSE = "apoavatar_pose"  # [B, 12, T_lat, H, W] four RGB frames in 0 … 1 a latent frame
 POSE_GATE = "apoavatar_pose_gate"  # [B, 4, T_lat] weight of each of them
+REFERENCE_POSE = "apoavatar_reference_pose"  # [B, 3, 1, H, W] in 0 … 1
 MOTION = "apoavatar_motion"  # [B, C, k, h, w] latents of earlier frames, in the VAE's own scale, that the clip goes on from
 LATENT_CHANNELS = "apoavatar_latent_channels"  # of the VAE that the conditioning was made with
 IMAGE_KEYS = ("concat_latent_image", "clip_vision_output")
@@ -62,7 +63,7 @@ class TakeConditions(AdapterPatch):
     """DIFFUSION_MODEL wrapper: moves the adapter's conditions from the call into `transformer_options`."""
 
     def __call__(self, executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options={}, **kwargs):
-        audio, pose, gate = (kwargs.pop(key, None) for key in (AUDIO, POSE, POSE_GATE))
+        audio, pose, gate, reference = (kwargs.pop(key, None) for key in (AUDIO, POSE, POSE_GATE, REFERENCE_POSE))
         config = self.patcher.model.config
         if executor.class_obj.img_emb is not None and clip_fea is None:
             raise ValueError(NO_CLIP_VISION)
@@ -82,9 +83,19 @@ class TakeConditions(AdapterPatch):
                     f"The clip has {frames} frames but this adapter was trained on {config.window}: shorten it or add a "
                     "Context Windows node to the model."
                 )
+        if reference is not None and pose is not None:
+            x = self.with_reference_pose(x, reference, gate)
         step = StepConditions(audio, pose, gate, timestep)
         options = {**transformer_options, KEY: step}
         return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+
+    def with_reference_pose(self, x: torch.Tensor, reference: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+        """x [B, noise + condition, T_lat, h, w] with the portrait's pose added to the image condition of every frame."""
+        channels = self.patcher.model.config.unianimate_image_channels
+        if channels is None:
+            raise ValueError("This adapter has no use for the pose of the reference: leave reference_pose open.")
+        noisy, condition = x[:, :-channels], x[:, -channels:]
+        return torch.cat([noisy, condition + self.patcher.model.pose_adapter.of_reference(reference.to(x), gate)], dim=1)
 
 
 def _by_frame(tokens: torch.Tensor, options: dict) -> torch.Tensor:
@@ -245,6 +256,11 @@ def check_conditions(model: comfy.model_patcher.ModelPatcher, conditioning: list
             )
         if needs_clip_vision and "clip_vision_output" not in extras:
             raise ValueError(NO_CLIP_VISION)
+
+
+def with_lora(model: comfy.model_patcher.ModelPatcher, lora: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
+    """A clone of `model` with a LoRA at full strength."""
+    return comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)[0]
 
 
 def transformer_options(model: comfy.model_patcher.ModelPatcher) -> dict:

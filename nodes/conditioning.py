@@ -142,6 +142,10 @@ class Conditioning(io.ComfyNode):
                 io.MultiType.Input("pose", types=[PoseKeypoint, io.Image], optional=True, tooltip="Keypoints or rendered pose frames."),
                 Gate.Input("gate", optional=True, tooltip="From Audio Loudness Refocusing, for the refocused mode."),
                 io.Clip.Input("clip", optional=True, tooltip="Encodes the speaking prompt."),
+                io.MultiType.Input(
+                    "reference_pose", types=[PoseKeypoint, io.Image], optional=True,
+                    tooltip="Pose of the portrait itself, for UniAnimate's pose model.",
+                ),
                 io.Image.Input(
                     "previous_frames", optional=True,
                     tooltip="The whole video so far, to go on from it (InfiniteTalk and MultiTalk only).",
@@ -162,7 +166,7 @@ class Conditioning(io.ComfyNode):
     @classmethod
     def execute(
         cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode, speaking_prompt,
-        reference_image=None, clip_vision_output=None, pose=None, gate=None, clip=None,
+        reference_image=None, clip_vision_output=None, pose=None, gate=None, clip=None, reference_pose=None,
         previous_frames=None, motion_frames=9,
     ) -> io.NodeOutput:
         stride = check_size(width, height, vae)
@@ -182,6 +186,8 @@ class Conditioning(io.ComfyNode):
             condition, changes = pose_condition(pose, weights, width, height, start)
             tensors |= condition
             said += changes
+            if reference_pose is not None:
+                tensors[binding.REFERENCE_POSE] = drawn(reference_pose[:1], width, height).movedim(-1, 1)[:, :, None]
         if speaking_prompt and clip is not None:
             positive = with_speaking_prompt(positive, clip)
 

@@ -14,9 +14,11 @@ from ..apoavatar_core.checkpoints import presets
 from ..apoavatar_core.checkpoints.adapter_file import read_adapter
 from ..apoavatar_core.checkpoints.presets import ADAPTERS
 from ..apoavatar_core.checkpoints.safe_file import json_field, read_metadata, read_tensors
+from ..apoavatar_core.checkpoints.unianimate import read_unianimate, with_unianimate
 from . import binding
 
-MODEL_PATCHES = "model_patches"
+MODEL_PATCHES, LORAS = "model_patches", "loras"
+OWN_POSE_ADAPTER = "the adapter's own"
 
 
 def load_tiny_text_encoder():
@@ -37,13 +39,22 @@ def adapter_files() -> list[str]:
     return [*folder_paths.get_filename_list(ADAPTERS), *folder_paths.get_filename_list(MODEL_PATCHES)]
 
 
-def adapter_path(name: str) -> str:
-    return folder_paths.get_full_path(ADAPTERS, name) or folder_paths.get_full_path_or_raise(MODEL_PATCHES, name)
+def pose_model_files() -> list[str]:
+    """Where UniAnimate's file may be: it holds a LoRA too, so many keep it with those."""
+    return [*folder_paths.get_filename_list(MODEL_PATCHES), *folder_paths.get_filename_list(LORAS)]
 
 
-def apply_adapter(model, path):
-    """A clone of MODEL with the adapter file attached."""
+def path_of(name: str, folder: str, other_folder: str) -> str:
+    return folder_paths.get_full_path(folder, name) or folder_paths.get_full_path_or_raise(other_folder, name)
+
+
+def apply_adapter(model, path, pose_path=None):
+    """A clone of MODEL with the adapter file attached, and with it UniAnimate's pose model and LoRA if there is one."""
     config, tensors = read_adapter(path)
+    if pose_path is not None:
+        stacks, lora = read_unianimate(pose_path)
+        config, tensors = with_unianimate(config, tensors, stacks)
+        model = binding.with_lora(model, lora)
     return binding.attach(model, binding.load_adapter(ApoAvatarAdapter, config, tensors))
 
 
@@ -91,7 +102,7 @@ class LoadModels(io.ComfyNode):
                 ("audio_encoder", "audio_encoders"),
             )
         }
-        paths["adapter"] = adapter_path(preset["adapter"])
+        paths["adapter"] = path_of(preset["adapter"], ADAPTERS, MODEL_PATCHES)
         audio_encoder = comfy.audio_encoders.audio_encoders.load_audio_encoder_from_sd(
             comfy.utils.load_torch_file(paths["audio_encoder"], safe_load=True)
         )
@@ -125,10 +136,19 @@ class ApplyAdapter(io.ComfyNode):
                     tooltip="A file from models/apoavatar_adapters that was trained for this model, or InfiniteTalk or "
                     "MultiTalk from models/model_patches.",
                 ),
+                io.Combo.Input(
+                    "pose_model",
+                    options=[OWN_POSE_ADAPTER, *pose_model_files()],
+                    default=OWN_POSE_ADAPTER,
+                    optional=True,
+                    tooltip="UniAnimate's file from models/model_patches or models/loras follows poses in the place of the "
+                    "adapter's own pose branch.",
+                ),
             ],
             outputs=[io.Model.Output()],
         )
 
     @classmethod
-    def execute(cls, model, adapter: str) -> io.NodeOutput:
-        return io.NodeOutput(apply_adapter(model, adapter_path(adapter)))
+    def execute(cls, model, adapter: str, pose_model: str = OWN_POSE_ADAPTER) -> io.NodeOutput:
+        pose_path = None if pose_model == OWN_POSE_ADAPTER else path_of(pose_model, MODEL_PATCHES, LORAS)
+        return io.NodeOutput(apply_adapter(model, path_of(adapter, ADAPTERS, MODEL_PATCHES), pose_path))

@@ -12,6 +12,7 @@ from .config import AdapterConfig
 from .interaction import InteractionScheme
 from .multitalk_projection import MultiTalkProjection
 from .pose_adapter import PoseAdapter
+from .unianimate_pose import UniAnimatePose
 
 
 def _projection(config: AdapterConfig, settings: dict) -> nn.Module:
@@ -19,6 +20,12 @@ def _projection(config: AdapterConfig, settings: dict) -> nn.Module:
         return AudioProjection(config.audio_feature_dim, config.audio_dim, config.tokens_per_frame, **settings)
     tokens = VIDEO_FRAMES_PER_LATENT * config.tokens_per_frame
     return MultiTalkProjection(config.audio_feature_dim, config.multitalk_hidden_dim, config.audio_dim, tokens, **settings)
+
+
+def _pose_adapter(config: AdapterConfig, settings: dict) -> nn.Module:
+    if config.unianimate_image_channels is None:
+        return PoseAdapter(config.pose_channels, config.backbone_dim, config.vae_stride, config.patch, **settings)
+    return UniAnimatePose(config.backbone_dim, config.unianimate_image_channels, **settings)
 
 
 class ApoAvatarAdapter(nn.Module):
@@ -43,9 +50,7 @@ class ApoAvatarAdapter(nn.Module):
             AudioInjection(config.backbone_dim, config.audio_dim, config.heads, clip_wise=clip_wise, **settings)
             for _ in range(config.backbone_layers)
         )
-        self.pose_adapter = PoseAdapter(
-            config.pose_channels, config.backbone_dim, config.vae_stride, config.patch, **settings
-        )
+        self.pose_adapter = _pose_adapter(config, settings)
 
     def refined_audio(self, audio: Tensor, video: Tensor, timestep: Tensor, attention: Attention) -> Tensor:
         """Encoder features [B, 8, T_lat, D] and video tokens X [B, T_lat, N_v, d] → Ã [B, T_lat, n_a, d_a]."""

@@ -19,6 +19,8 @@ class AdapterConfig:
     vae_stride: pixels per latent in height and width; patch: latents per token in height and width.
     interaction: one of `InteractionScheme`, the rows of Table 5.
     multitalk_hidden_dim: hidden width of MultiTalk's audio projection; None for the project's own.
+    unianimate_image_channels: channels of the image condition that UniAnimate's reference pose adds to; None for the
+        project's own pose adapter.
     holds_reference: given latent frames enter the model as they are instead of with noise, as InfiniteTalk is trained.
     fps, window: frame rate and number of video frames of the training clips.
     """
@@ -39,4 +41,5 @@ class AdapterConfig:
     interaction: str = InteractionScheme.BOTH.value
     refining_heads: int | None = None
     multitalk_hidden_dim: int | None = None
+    unianimate_image_channels: int | None = None
     holds_reference: bool = False

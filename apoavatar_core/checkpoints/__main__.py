@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .adapter_file import FORMAT, read_adapter, write_adapter
-from .safe_file import read_metadata
+from .safe_file import read_metadata, read_names
+from .unianimate import is_unianimate, read_unianimate
 
 
 def main() -> None:
@@ -28,6 +29,8 @@ def main() -> None:
 
 def inspect(path: Path) -> str:
     """What a file holds, one fact a line."""
+    if is_unianimate(read_names(path)):
+        return inspect_unianimate(path)
     config, tensors = read_adapter(path)
     own = read_metadata(path).get("format") == FORMAT
     parameters = sum(tensor.numel() for tensor in tensors.values())
@@ -39,6 +42,19 @@ def inspect(path: Path) -> str:
             f"fits Wan models of width {config.backbone_dim}, {config.backbone_layers} blocks, {channels} input channels",
             f"as an adapter {parameters:,} parameters, {size / 2**20:,.1f} MiB",
             *(f"  {name}: {value}" for name, value in asdict(config).items()),
+        ]
+    )
+
+
+def inspect_unianimate(path: Path) -> str:
+    stacks, lora = read_unianimate(path)
+    width = stacks["pose_adapter.tokens.weight"].shape[0]
+    return "\n".join(
+        [
+            f"{path.name}: UniAnimate's pose model, usable as the pose_model of Apply ApoAvatar Adapter",
+            f"fits adapters for Wan image-to-video models of width {width}",
+            f"a LoRA of {len(lora)} tensors for the model" if lora else "without a LoRA for the model",
+            "without an audio branch: an adapter is needed beside it",
         ]
     )
 

@@ -1,0 +1,77 @@
+"""UniAnimate-DiT's weights beside an adapter: its pose stacks become the adapter's pose adapter, its LoRA ComfyUI's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from ..adapters import AdapterConfig, ApoAvatarAdapter
+from .safe_file import read_names, read_tensors
+
+_STACKS = {
+    "dwpose_embedding": {0: "embed.0", 2: "embed.1", 4: "embed.2", 6: "embed.3", 8: "merge.0", 10: "merge.1", 12: "tokens"},
+    "randomref_embedding_pose": {2 * layer: f"reference.{layer}" for layer in range(6)},
+}
+"""Their layers by number, activations counted, and ours."""
+
+
+def is_unianimate(names: Iterable[str]) -> bool:
+    """Whether a file with these tensors holds UniAnimate's pose stacks."""
+    return {"dwpose_embedding.12.weight", "randomref_embedding_pose.10.weight"} <= set(names)
+
+
+def read_unianimate(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The pose stacks of a file under the adapter's names, and its LoRA under the names that ComfyUI's loaders read.
+
+    Raises:
+        ValueError: one sentence, for a file that is missing, broken, a pickle, or of another kind.
+    """
+    path = Path(path)
+    if not is_unianimate(read_names(path)):
+        raise ValueError(f"{path.name} holds no UniAnimate pose stacks: choose UniAnimate-Wan2.1-14B-Lora as safetensors.")
+    stacks, lora = {}, {}
+    for name, tensor in read_tensors(path).items():
+        stack, _, rest = name.partition(".")
+        if stack in _STACKS:
+            layer, _, kind = rest.partition(".")
+            stacks[f"pose_adapter.{_STACKS[stack][int(layer)]}.{kind}"] = tensor
+        else:
+            lora[_lora_name(name)] = tensor
+    return stacks, lora
+
+
+def _lora_name(name: str) -> str:
+    """peft's adapter name is left out, and whatever stood before the block becomes ComfyUI's prefix."""
+    return "diffusion_model." + name[max(name.find("blocks."), 0) :].replace(".default.", ".")
+
+
+def with_unianimate(
+    config: AdapterConfig, tensors: Mapping[str, Tensor], stacks: Mapping[str, Tensor]
+) -> tuple[AdapterConfig, dict[str, Tensor]]:
+    """An adapter whose pose adapter is UniAnimate's.
+
+    Args:
+        config, tensors: the adapter.
+        stacks: of `read_unianimate`.
+
+    Raises:
+        ValueError: the stacks were made for a model of another width, or a layer is missing.
+    """
+    width, image_channels = (stacks[f"pose_adapter.{layer}.weight"].shape[0] for layer in ("tokens", "reference.5"))
+    if width != config.backbone_dim:
+        raise ValueError(
+            f"The pose model was made for a Wan model of width {width}, but the adapter for one of width "
+            f"{config.backbone_dim}: choose two that belong to one model."
+        )
+    config = replace(config, unianimate_image_channels=image_channels)
+    dtype = next(iter(tensors.values())).dtype
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("pose_adapter.")}
+    tensors |= {name: tensor.to(dtype) for name, tensor in stacks.items()}
+    expected = ApoAvatarAdapter(config, device="meta").state_dict()
+    wrong = sorted(expected.keys() ^ tensors.keys()) or [n for n in expected if expected[n].shape != tensors[n].shape]
+    if wrong:
+        raise ValueError(f"The pose model has no UniAnimate layout (first at {wrong[0]}): download it again.")
+    return config, tensors
