@@ -16,6 +16,7 @@ from einops import rearrange
 from ..apoavatar_core.adapters.pose_adapter import group_by_latent_frame
 from ..apoavatar_core.audio_features import WINDOW, features_at_video_rate, latent_frame_windows
 from ..apoavatar_core.clip_length import latent_frames, round_to_clip_length
+from ..apoavatar_core.pose import canvas_size
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
 from . import binding
 from .audio import Gate
@@ -53,10 +54,18 @@ def reference_condition(image: torch.Tensor, vae, width: int, height: int, lengt
 
 
 def drawn(pose, width: int, height: int) -> torch.Tensor:
-    """Keypoints or frames that are drawn already, as IMAGE of the clip's size."""
+    """Keypoints or frames that are drawn already, as IMAGE of the clip's size; both are cropped like the portrait."""
     if len(pose) == 0:
         raise ValueError("pose has no frames: connect a pose video with at least one frame.")
-    return render_keypoints(pose, width, height) if isinstance(pose, list) else fitted(pose, width, height)
+    if isinstance(pose, list):
+        pose = render_keypoints(pose, *covering(canvas_size(pose[0]) or (width, height), width, height))
+    return fitted(pose, width, height)
+
+
+def covering(canvas: tuple[float, float], width: int, height: int) -> tuple[int, int]:
+    """The smallest size of the canvas's shape that covers width × height."""
+    scale = max(width / canvas[0], height / canvas[1])
+    return round(canvas[0] * scale), round(canvas[1] * scale)
 
 
 def pose_condition(pose, gate_weights: torch.Tensor, width: int, height: int, start: int = 0) -> tuple[dict, list[str]]:

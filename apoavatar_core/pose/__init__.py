@@ -2,7 +2,7 @@
 
 from .checkpoint import load_keypoint_network, save_keypoint_network
 from .estimator import KeypointNetwork, KeypointNetworkConfig, PoseModel, estimate
-from .keypoints import PersonKeypoints, from_frame, to_frame
+from .keypoints import PersonKeypoints, canvas_size, from_frame, to_frame
 from .measurements import hand_speed, mouth_opening
 from .render import render_pose
 
@@ -11,6 +11,7 @@ __all__ = [
     "KeypointNetworkConfig",
     "PersonKeypoints",
     "PoseModel",
+    "canvas_size",
     "estimate",
     "from_frame",
     "hand_speed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +107,13 @@ def from_frame(frame: dict[str, Any]) -> PersonKeypoints:
 
     seen = points[..., 2] > 0
     if seen.any() and np.abs(points[..., :2][seen]).max() > _LARGEST_FRACTION:
-        points[..., :2] /= _canvas_size(frame)
+        canvas = canvas_size(frame)
+        if canvas is None:
+            raise ValueError(
+                "The pose has pixel coordinates but no valid canvas_width and canvas_height: extract the pose again with "
+                "Extract Pose, DWPose or SDPose."
+            )
+        points[..., :2] /= np.array(canvas, dtype=np.float32)
     main = max(points, key=_prominence)
     return PersonKeypoints.from_points(main)
 
@@ -172,18 +179,15 @@ def _read_group(flat: Any, group: str) -> np.ndarray:
     return values
 
 
-def _canvas_size(frame: dict[str, Any]) -> np.ndarray:
-    """Width and height of the canvas in pixels, float32 [2]."""
+def canvas_size(frame: dict[str, Any]) -> tuple[float, float] | None:
+    """Width and height of the picture that an OpenPose frame dictionary was found in, in pixels; None when it does not
+    say.
+    """
     try:
-        size = np.array([frame["canvas_width"], frame["canvas_height"]], dtype=np.float32)
+        width, height = float(frame["canvas_width"]), float(frame["canvas_height"])
     except (KeyError, TypeError, ValueError):
-        size = np.zeros(2, dtype=np.float32)
-    if not (np.isfinite(size) & (size > 0)).all():
-        raise ValueError(
-            "The pose has pixel coordinates but no valid canvas_width and canvas_height: extract the pose again with "
-            "Extract Pose, DWPose or SDPose."
-        )
-    return size
+        return None
+    return (width, height) if 0 < width < math.inf and 0 < height < math.inf else None
 
 
 def _prominence(points: np.ndarray) -> float:

@@ -513,6 +513,20 @@ def test_keypoints_are_drawn_at_the_size_of_the_clip(pack, binding):
     assert not pose[..., SIDE // 2 :].any()
 
 
+def test_keypoints_of_a_wide_film_are_cropped_like_its_pictures(pack, binding):
+    """A point in the middle of a film twice as wide as the clip stays in the middle, one at its side falls off."""
+    keypoints = pack("apoavatar_core.pose.keypoints")
+    person = keypoints.PersonKeypoints.nobody()
+    person.body[4], person.body[3] = (0.5, 0.75, 1), (0.5, 0.25, 1)
+    person.body[7], person.body[6] = (0.1, 0.75, 1), (0.1, 0.25, 1)
+    condition, _ = pack("nodes.conditioning").pose_condition(
+        [keypoints.to_frame(person, 1024, 512)], torch.ones(5), SIDE, SIDE
+    )
+    columns = condition[binding.POSE][0, :3, 0].amax((0, 1))
+    assert columns[SIDE // 2] > 0.3
+    assert not columns[: SIDE // 4].any() and not columns[-SIDE // 4 :].any()
+
+
 def test_pose_without_frames_is_refused(pack):
     with pytest.raises(ValueError, match="no frames"):
         pack("nodes.conditioning").pose_condition(torch.zeros(0, SIDE, SIDE, 3), torch.ones(5), SIDE, SIDE)
