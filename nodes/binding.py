@@ -211,7 +211,10 @@ def check_backbone(model: comfy.model_patcher.ModelPatcher, config) -> None:
             "plain Wan model."
         )
     found = (network.dim, len(network.blocks), network.in_dim)
-    wanted = (config.backbone_dim, config.backbone_layers, config.backbone_in_channels or network.in_dim)
+    channels = config.backbone_in_channels or network.in_dim
+    if config.unianimate_image_channels is not None:  # its reference pose needs the image condition to add to
+        channels = network.out_dim + config.unianimate_image_channels
+    wanted = (config.backbone_dim, config.backbone_layers, channels)
     if found != wanted:
         raise ValueError(
             "This adapter was made for a model of width {}, {} blocks and {} input channels, but the connected one has "

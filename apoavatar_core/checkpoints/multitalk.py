@@ -48,6 +48,7 @@ def adapter_from_multitalk(tensors: Mapping[str, Tensor]) -> tuple[AdapterConfig
         torch.manual_seed(0)
         adapter.initialize()
     dtype = tensors["blocks.0.norm_x.weight"].dtype
+    dtype = dtype if dtype.itemsize > 1 else torch.float16
     own = {name: tensor.to(dtype) for name, tensor in adapter.state_dict().items() if is_new(name)}
     found = own | taken
     wrong = sorted(found.keys() ^ adapter.state_dict().keys())

@@ -67,9 +67,7 @@ def with_unianimate(
             f"{config.backbone_dim}: choose two that belong to one model."
         )
     config = replace(config, unianimate_image_channels=image_channels)
-    dtype = next(iter(tensors.values())).dtype
-    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("pose_adapter.")}
-    tensors |= {name: tensor.to(dtype) for name, tensor in stacks.items()}
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("pose_adapter.")} | stacks
     expected = ApoAvatarAdapter(config, device="meta").state_dict()
     wrong = sorted(expected.keys() ^ tensors.keys()) or [n for n in expected if expected[n].shape != tensors[n].shape]
     if wrong:

@@ -223,7 +223,9 @@ def test_fp8_weights_stay_fp8(pack, patch, tmp_path) -> None:
     path = tmp_path / "fp8.safetensors"
     save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in patch.state_dict().items()}, path)
     _, tensors = pack("apoavatar_core.checkpoints.adapter_file").read_adapter(path)
-    assert {tensor.dtype for tensor in tensors.values()} == {torch.float8_e4m3fn}
+    new = ("audio_dit.", "pose_adapter.")
+    assert {tensor.dtype for name, tensor in tensors.items() if not name.startswith(new)} == {torch.float8_e4m3fn}
+    assert {tensor.dtype for name, tensor in tensors.items() if name.startswith(new)} == {torch.float16}
 
 
 def test_scaled_fp8_weights_are_multiplied_out(pack, patch, tmp_path) -> None:
