@@ -4,6 +4,7 @@
     python dev.py demo     a portrait and a voice become an MP4, through a real ComfyUI
     python dev.py test     the test suite; arguments go to pytest
     python dev.py serve    ComfyUI with this pack, in the browser
+    python dev.py bench    what the adapters cost on this machine
 
 Set-up stays inside the checkout (`.venv`, `.comfyui`). COMFYUI_PATH names a ComfyUI to use instead of a downloaded one.
 """
@@ -35,7 +36,7 @@ def refuse_unsupported_python():
 
 def parse(argv):
     """The command line as a namespace; for `test`, what pytest shall get is in `.pytest_arguments`."""
-    from devtools import demo, serve
+    from devtools import bench, demo, serve
 
     parser = argparse.ArgumentParser(
         prog="dev.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -44,6 +45,7 @@ def parse(argv):
     demo.add_arguments(commands.add_parser("demo", help="make a video of a portrait that speaks"))
     commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
     serve.add_arguments(commands.add_parser("serve", help="open ComfyUI with this pack"))
+    bench.add_arguments(commands.add_parser("bench", help="measure what the adapters cost on this machine"))
 
     arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "test":
@@ -52,6 +54,8 @@ def parse(argv):
         parser.error("unrecognized arguments: " + " ".join(unknown))
     elif arguments.command == "demo":
         demo.refuse_missing_files(parser, arguments)
+    elif arguments.command == "bench":
+        bench.refuse_folders(parser, arguments)
     return arguments
 
 
@@ -81,11 +85,13 @@ def hand_over(command, variables):
 
 
 def run(arguments, started):
-    from devtools import demo, environment, serve
+    from devtools import bench, demo, environment, serve
 
     layout = environment.Layout(ROOT)
     if arguments.command == "demo":
         demo.run(layout, arguments, started)
+    elif arguments.command == "bench":
+        bench.run(arguments)
     else:
         serve.run(layout, arguments)
 
