@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from .audio_projection import VIDEO_FRAMES_PER_LATENT
 
+PICTURES_AT_ONCE = 16
+"""Pose frames that are embedded together: the first layers' results at full size are the largest of the adapter."""
+
 
 def group_by_latent_frame(frames: Tensor) -> Tensor:
     """[B, T, ...] with T = 4n+1 → [B, n+1, 4, ...]: the first frame four times, then four frames each.
@@ -39,14 +42,19 @@ class PoseAdapter(nn.Module):
         self.merge = operations.Conv2d(merged, merged, 3, padding=1, bias=False, **settings)
         self.tokens = operations.Conv2d(merged, video_dim, patch, stride=patch, bias=False, **settings)
 
+    def embedded(self, pictures: Tensor) -> Tensor:
+        """[N, 3, H, W] → [N, channels, h, w]."""
+        for convolution in self.embed:
+            pictures = nn.functional.silu(convolution(pictures))
+        return pictures
+
     def forward(self, frames: Tensor, gate: Tensor) -> Tensor:
         """frames: [B, 12, T_lat, H, W] in 0 … 1, four RGB frames a latent frame; gate: [B, 4, T_lat], the training
         mask m or the keep weight 1−p of each frame → the prior [B, T_lat, N_v, d].
         """
         batch = frames.shape[0]
-        x = rearrange(frames, "b (f c) t h w -> (b t f) c h w", c=3)
-        for convolution in self.embed:
-            x = nn.functional.silu(convolution(x))
+        pictures = rearrange(frames, "b (f c) t h w -> (b t f) c h w", c=3)
+        x = torch.cat([self.embedded(few) for few in pictures.split(PICTURES_AT_ONCE)])
         x = x * rearrange(gate, "b f t -> (b t f) 1 1 1").to(x)
         x = rearrange(x, "(n f) c h w -> n (f c) h w", f=VIDEO_FRAMES_PER_LATENT)
         tokens = self.tokens(nn.functional.silu(self.merge(x)))
