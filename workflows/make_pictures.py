@@ -1,11 +1,14 @@
-"""Run every workflow of this folder whose models are in the repository, and picture what it makes: `python workflows/make_pictures.py`.
+"""Picture the workflows: `python workflows/make_pictures.py`, in the environment of `dev.py`, with Chromium.
 
-Writes the thumbnails beside the workflows, and `docs/demo.jpg`. Run it in the environment of `dev.py`.
+Runs those whose models are in the repository and writes frames of their films as thumbnails beside them, and strips of each
+mode's frames into `docs`. The thumbnails of the others show their graphs.
 """
 
 from __future__ import annotations
 
+import base64
 import io
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,9 +23,16 @@ from apoavatar_core.refocusing import RefocusingConfig, refocus  # noqa: E402
 from apoavatar_core.refocusing_plot import plot_gate  # noqa: E402
 from devtools import demo, environment, server, workflow  # noqa: E402
 
-DEMO = "tiny_image_audio"
+STRIPS = {
+    "demo": ("tiny_image_audio", "pose_free"),
+    "hard": ("tiny_pose_refocused", "hard"),
+    "refocused": ("tiny_pose_refocused", "refocused"),
+    "reference_free": ("tiny_text_audio", "pose_free"),
+}
+"""Pictures in `docs`: a workflow and the pose mode that it is run with."""
+THUMBNAIL = 512
 THUMBNAIL_FRAMES = (8, 16, 22, 36)
-DEMO_FRAMES = range(0, 48, 6)
+STRIP_FRAMES = range(0, 48, 6)
 CELL = 256
 
 
@@ -34,12 +44,58 @@ def main() -> None:
             running.upload(asset)
         definitions = running.object_info()
         for path in sorted(FOLDER.glob("tiny_*.json")):
-            frames, voice, rate, fps = watch(demo.generate(running, workflow.to_prompt(workflow.load(path), definitions)))
-            gate = refocus(voice, rate, len(frames), fps, RefocusingConfig())
-            plot = plot_gate(voice, rate, gate, fps)
+            frames, plot = run(running, workflow.to_prompt(workflow.load(path), definitions))
             write(path.with_suffix(".jpg"), thumbnail(frames, plot))
-            if path.stem == DEMO:
-                write(layout.root / "docs" / "demo.jpg", film_under_its_sound(frames, plot))
+        for name, (stem, pose_mode) in STRIPS.items():
+            prompt = workflow.to_prompt(workflow.load(FOLDER / f"{stem}.json"), definitions)
+            workflow.set_input(prompt, "ApoAvatarConditioning", "pose_mode", pose_mode)
+            write(layout.root / "docs" / f"{name}.jpg", film_under_its_sound(*run(running, prompt)))
+        for path in sorted(FOLDER.glob("wan*.json")):
+            write(path.with_suffix(".jpg"), graph(running, path))
+
+
+FILL_CANVAS = """([x, y, width, height]) => {
+    const {canvas, ds} = app.canvas, scale = Math.min(canvas.width / width, canvas.height / height);
+    [ds.scale, ds.offset] = [scale, [canvas.width / scale / 2 - x - width / 2, canvas.height / scale / 2 - y - height / 2]];
+    app.canvas.draw(true, true);
+}"""
+CANVAS = """() => {
+    app.graph.nodes.forEach(node => { node.has_errors = false; });  // of models that are not here
+    app.canvas.draw(true, true);
+    return app.canvas.canvas.toDataURL();
+}"""
+
+
+def graph(running: server.ComfyServer, path: Path) -> np.ndarray:
+    """The graph of a workflow as ComfyUI's page draws it: [THUMBNAIL, THUMBNAIL, 3]."""
+    from playwright.sync_api import sync_playwright
+
+    saved = workflow.load(path)
+    corners = np.array([group["bounding"] for group in saved["groups"]])
+    low, high = corners[:, :2].min(0), (corners[:, :2] + corners[:, 2:]).max(0)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox"])
+        context = browser.new_context(viewport={"width": 1600, "height": 1600}, locale="en-US")
+        context.request.post(f"{running.url}/settings", data={"Comfy.TutorialCompleted": True})
+        page = context.new_page()
+        page.goto(running.url)
+        page.wait_for_function("window.app?.graph?.nodes.length > 0")
+        page.evaluate("saved => app.loadGraphData(saved)", saved)
+        page.wait_for_timeout(2000)
+        page.evaluate(FILL_CANVAS, [*low.tolist(), *(high - low).tolist()])
+        page.wait_for_timeout(2000)  # for the loaders' pictures
+        drawn = page.evaluate(CANVAS)
+        browser.close()
+    content = np.frombuffer(base64.b64decode(drawn.partition(",")[2]), np.uint8)
+    picture = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+
+
+def run(running: server.ComfyServer, prompt: dict) -> tuple[list[np.ndarray], np.ndarray]:
+    """The frames of the film that a workflow makes, and its voice with the gate as a picture."""
+    frames, voice, rate, fps = watch(demo.generate(running, prompt))
+    gate = refocus(voice, rate, len(frames), fps, RefocusingConfig())
+    return frames, plot_gate(voice, rate, gate, fps)
 
 
 def watch(video: bytes) -> tuple[list[np.ndarray], np.ndarray, int, float]:
@@ -66,7 +122,7 @@ def thumbnail(frames: list[np.ndarray], plot: np.ndarray) -> np.ndarray:
 
 def film_under_its_sound(frames: list[np.ndarray], plot: np.ndarray) -> np.ndarray:
     """The voice with its gate above frames at equal distances."""
-    row = np.concatenate([enlarge(frames[t]) for t in DEMO_FRAMES], axis=1)
+    row = np.concatenate([enlarge(frames[t]) for t in STRIP_FRAMES], axis=1)
     return np.concatenate([cv2.resize(plot, (row.shape[1], CELL), interpolation=cv2.INTER_AREA), row])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aiohttp
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -67,24 +68,35 @@ def freshly_run(entry: dict) -> set[str]:
 
 def test_all_workflows_are_there_with_their_thumbnails():
     assert TINY == ["tiny_image_audio", "tiny_native_parts", "tiny_pose_refocused", "tiny_text_audio"]
-    assert sorted({*NAMES} - {*TINY}) == ["wan21_infinitetalk"]
+    assert sorted({*NAMES} - {*TINY}) == sorted(WITH_OTHERS_MODELS)
     for name in NAMES:
         assert (WORKFLOWS / f"{name}.jpg").is_file()
 
 
-def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_server):
+WITH_OTHERS_MODELS = {
+    "wan21_infinitetalk": 6,
+    "wan21_infinitetalk_4step": 7,
+    "wan21_unianimate_refocused": 9,
+    "wan21_1.3B_text_audio": 4,
+}
+"""Workflows whose models are not in the repository, and how many files ComfyUI shall offer for each."""
+
+
+@pytest.mark.parametrize("name", WITH_OTHERS_MODELS)
+def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_server, name):
     for asset in (WORKFLOWS / "assets").iterdir():
         comfy_server.upload(asset)
-    saved = workflow.load(WORKFLOWS / "wan21_infinitetalk.json")
+    saved = workflow.load(WORKFLOWS / f"{name}.json")
     with pytest.raises(WorkflowError) as refused:
         comfy_server.submit(workflow.to_prompt(saved, comfy_server.object_info()))
-    models = [model for node in saved["nodes"] for model in node["properties"].get("models", [])]
-    assert len(models) == 7
-    assert all(model["name"] in str(refused.value) for model in models)
-    for node in saved["nodes"]:
-        for model in node["properties"].get("models", []):
-            assert model["name"] == node["widgets_values"][0]
-            assert model["url"].endswith("/" + model["name"])
+    offered = {model["name"]: model for node in saved["nodes"] for model in node["properties"].get("models", [])}
+    assert len(offered) == WITH_OTHERS_MODELS[name]
+    readme = (WORKFLOWS.parent / "README.md").read_text(encoding="utf-8")
+    for file, model in offered.items():
+        assert model["url"].endswith("/" + file)
+        assert f"| `{file}` | `{model['directory']}` |" in readme
+    loaders = {value for node in saved["nodes"] for value in node["widgets_values"] if str(value).endswith(".safetensors")}
+    assert all(file in str(refused.value) for file in loaders) and set(offered) <= loaders
 
 
 @pytest.mark.slow
@@ -163,6 +175,35 @@ def test_every_step_is_told_on_the_websocket(comfy_server, prompt_of):
     prompt_id, progress = asyncio.run(watch(comfy_server, prompt))
     comfy_server.wait(prompt_id)
     assert [step for step in progress if step[0] > 0] == [(1, 3), (2, 3), (3, 3)]
+
+
+PREVIEW = 1
+"""Type of the websocket's binary messages that hold a picture; after it the picture's format and its file."""
+
+
+async def previews_of(server, prompt: dict) -> list[np.ndarray]:
+    """The pictures, uint8 [H, W, 3], that the page shows in the sampler while a prompt runs."""
+    pictures = []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{server.url}/ws", params={"clientId": "viewer"}) as socket,
+    ):
+        body = {"prompt": prompt, "client_id": "viewer", "extra_data": {"preview_method": "latent2rgb"}}
+        await asyncio.to_thread(server.post, "/prompt", json.dumps(body).encode())
+        async for message in socket:
+            if message.type == aiohttp.WSMsgType.BINARY:
+                assert int.from_bytes(message.data[:4], "big") == PREVIEW
+                pictures.append(cv2.imdecode(np.frombuffer(message.data[8:], np.uint8), cv2.IMREAD_COLOR))
+            elif json.loads(message.data)["type"] in ("execution_success", "execution_error"):
+                return pictures
+
+
+@pytest.mark.slow
+def test_every_step_shows_a_preview(comfy_server, prompt_of):
+    pictures = asyncio.run(previews_of(comfy_server, prompt_of("tiny_text_audio", steps=3)))
+    assert len(pictures) == 3
+    assert all(picture.ndim == 3 and picture.shape[0] == picture.shape[1] for picture in pictures)
+    assert (pictures[0].astype(int) - pictures[2]).std() > 5, "the picture must become clearer"
 
 
 @pytest.mark.slow
