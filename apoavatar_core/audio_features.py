@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from .clip_length import TEMPORAL_STRIDE, latent_frames
-from .waveform import SAMPLE_RATE, check_fps, mono_16k, pad_to_clip
+from .waveform import SAMPLE_RATE, check_fps, mono_16k
 
 __all__ = [
     "FEATURE_RATE",
@@ -13,8 +13,8 @@ __all__ = [
     "WINDOW",
     "LogMelEncoder",
     "features_at_video_rate",
+    "frames_of_voice",
     "latent_frame_windows",
-    "pad_to_clip",
 ]
 
 FEATURE_RATE = 50
@@ -125,8 +125,8 @@ def features_at_video_rate(encoder_output: dict, frames: int, fps: float) -> Ten
     Every transformer layer of the encoder is there, the first layer's d values first; reshape to
     [frames, layers, d] for MultiTalk's projection. wav2vec2 and Whisper list their input embedding before the
     layers, and it is left out, as ComfyUI's InfiniteTalk node does; an encoder that lists one tensor keeps it.
-    Frames past the end of the features repeat the last row; where that would hold a sound (wav2vec2), pad the clip
-    with `pad_to_clip` before encoding.
+    Frames past the end of the voice hear silence: of LogMelEncoder its last row, which is silence; of other encoders
+    their first, which most likely is, as ComfyUI's InfiniteTalk node takes it.
 
     Args:
         encoder_output: what an audio encoder's encode_audio returned, [1, N, d] per layer at 50 Hz.
@@ -143,6 +143,8 @@ def features_at_video_rate(encoder_output: dict, frames: int, fps: float) -> Ten
     if layers[0].shape[0] != 1:
         raise ValueError(f"audio features hold {layers[0].shape[0]} clips; pass one clip at a time.")
     features = torch.cat(layers[1:] or layers, dim=-1)[0].float()
+    silence = features[:1] if len(layers) > 1 else features[-1:]
+    features = torch.cat([features, silence])
 
     last = features.shape[0] - 1
     position = (torch.arange(frames, dtype=torch.float64) * (FEATURE_RATE / fps)).clamp(max=last)
@@ -150,6 +152,12 @@ def features_at_video_rate(encoder_output: dict, frames: int, fps: float) -> Ten
     after = (before + 1).clamp(max=last)
     fraction = (position - before)[:, None].to(features)
     return torch.lerp(features[before.to(features.device)], features[after.to(features.device)], fraction)
+
+
+def frames_of_voice(encoder_output: dict, fps: float) -> int:
+    """How many video frames lie within the voice that an audio encoder's encode_audio returned."""
+    rows = encoder_output["encoded_audio_all_layers"][0].shape[1]
+    return int((rows - 1) * fps / FEATURE_RATE) + 1
 
 
 def latent_frame_windows(features: Tensor, frames: int | None = None, start: int = 0) -> Tensor:

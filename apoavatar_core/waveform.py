@@ -1,4 +1,4 @@
-"""Sound as it enters the method: checked, mixed to mono, resampled to 16 kHz, padded to the clip."""
+"""Sound as it enters the method: checked, mixed to mono, resampled to 16 kHz."""
 
 import math
 
@@ -43,23 +43,6 @@ def mono_16k(waveform: Tensor | np.ndarray, sample_rate: float) -> np.ndarray:
     import librosa
 
     return librosa.resample(samples, orig_sr=sample_rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
-
-
-def pad_to_clip(waveform: Tensor, sample_rate: float, frames: int, fps: float) -> Tensor:
-    """Silence appended until the sound lasts at least frames / fps seconds; longer sound comes back as it is.
-
-    Padding before encoding lets the encoder itself say what its features of silence are.
-
-    Args:
-        waveform: [S], [C, S] or [1, C, S]; the result has the same shape but for S.
-        sample_rate: Hz.
-        frames: video frames of the clip.
-        fps: video frames per second.
-    """
-    check_waveform(waveform, sample_rate)
-    check_fps(fps)
-    missing = math.ceil(frames * sample_rate / fps) - waveform.shape[-1]
-    return torch.nn.functional.pad(waveform, (0, max(missing, 0)))
 
 
 def check_fps(fps: float) -> None:

@@ -14,7 +14,7 @@ from comfy_extras.nodes_wan import Wan22ImageToVideoLatent
 from einops import rearrange
 
 from ..apoavatar_core.adapters.pose_adapter import group_by_latent_frame
-from ..apoavatar_core.audio_features import WINDOW, features_at_video_rate, latent_frame_windows
+from ..apoavatar_core.audio_features import WINDOW, features_at_video_rate, frames_of_voice, latent_frame_windows
 from ..apoavatar_core.clip_length import latent_frames, round_to_clip_length
 from ..apoavatar_core.pose import canvas_size
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
@@ -103,6 +103,15 @@ def gate_weights_for(pose_mode: str, gate, length: int, start: int = 0) -> torch
     return keep[start : start + length]
 
 
+def voice_windows(audio_features: dict, start: int, frames: int, fps: float) -> torch.Tensor:
+    """[1, 8, T_lat, D] of the clip's frames from frame `start` of the voice on. The last windows reach past the clip where
+    the voice goes on.
+    """
+    end = start + frames
+    heard = max(end, min(end + WINDOW // 2, frames_of_voice(audio_features, fps)))
+    return latent_frame_windows(features_at_video_rate(audio_features, heard, fps), frames, start)[None].float()
+
+
 def motion_condition(previous_frames: torch.Tensor, motion_frames: int, vae, width: int, height: int) -> dict:
     """Latents of the last `motion_frames` earlier frames, which the clip begins with."""
     if previous_frames.shape[0] < motion_frames:
@@ -186,8 +195,7 @@ class Conditioning(io.ComfyNode):
         if previous_frames is not None:
             tensors |= motion_condition(previous_frames, motion_frames, vae, width, height)
             overlap, start = motion_frames, previous_frames.shape[0] - motion_frames
-        heard = features_at_video_rate(audio_features, start + frames + WINDOW // 2, fps)
-        tensors[binding.AUDIO] = latent_frame_windows(heard, frames, start)[None].float()
+        tensors[binding.AUDIO] = voice_windows(audio_features, start, frames, fps)
         if pose_mode != POSE_FREE:
             if pose is None:
                 raise ValueError(f"pose_mode '{pose_mode}' needs a pose: connect one or choose 'pose_free'.")

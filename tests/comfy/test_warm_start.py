@@ -166,10 +166,9 @@ def test_a_warm_start_predicts_what_comfyuis_own_infinitetalk_predicts(pack, mod
     assert (native(model, patch, vae, portrait, theirs, audio_scale=0.0) - expected).abs().max() > 1e-2
 
 
-def test_a_warm_start_hears_on_past_the_clip_s_end_as_the_native_node_does(
-    pack, model, patch, file, vae, portrait
-) -> None:
-    theirs, heard = voices(FRAMES + 8)
+@pytest.mark.parametrize("frames", [FRAMES + 8, FRAMES - 5], ids=["longer", "shorter"])
+def test_a_voice_of_another_length_is_heard_as_by_the_native_node(pack, model, patch, file, vae, portrait, frames) -> None:
+    theirs, heard = voices(frames)
     expected = native(model, patch, vae, portrait, theirs)
     assert (ours(pack, model, file, vae, portrait, heard) - expected).abs().max() < 1e-5
 

@@ -13,8 +13,8 @@ from apoavatar_core.audio_features import (
     WINDOW,
     LogMelEncoder,
     features_at_video_rate,
+    frames_of_voice,
     latent_frame_windows,
-    pad_to_clip,
 )
 from apoavatar_core.clip_length import latent_frames, round_to_clip_length
 
@@ -85,7 +85,7 @@ def test_a_voice_below_minus_40_dbfs_is_only_amplified_as_if_it_were_there() -> 
 def test_the_level_is_not_set_by_the_silence_around_a_voice() -> None:
     word = noise(0.4, -15)
     alone = encode(word)
-    padded = encode(pad_to_clip(word, 16_000, 24 * 60, 24))
+    padded = encode(torch.nn.functional.pad(word, (0, 60 * 16_000)))
     torch.testing.assert_close(padded[:18], alone[:18], atol=0.02, rtol=0)
 
 
@@ -134,24 +134,8 @@ def test_waveforms_come_with_or_without_channels_and_batch(shape: tuple[int, ...
     ],
 )
 def test_unusable_sound_is_refused(waveform: torch.Tensor, message: str) -> None:
-    for use in (LogMelEncoder().encode_audio, lambda sound, rate: pad_to_clip(sound, rate, 25, 24)):
-        with pytest.raises(ValueError, match=message):
-            use(waveform, 16_000)
-
-
-@pytest.mark.parametrize("fps", [24, 25, 23.976, 60])
-@pytest.mark.parametrize("sample_rate", [8_000, 44_100])
-def test_padding_reaches_the_end_of_the_clip_and_is_silent(fps: float, sample_rate: int) -> None:
-    sound = torch.rand(1, 2, 1000) + 0.1
-    padded = pad_to_clip(sound, sample_rate, 49, fps)
-    assert padded.shape[:2] == (1, 2)
-    assert 0 <= padded.shape[-1] - 49 / fps * sample_rate < 1 + 1e-6
-    assert torch.equal(padded[..., :1000], sound) and not padded[..., 1000:].any()
-
-
-def test_padding_leaves_longer_sound_alone() -> None:
-    sound = torch.rand(1, 1, 16_000)
-    assert torch.equal(pad_to_clip(sound, 16_000, 5, 24), sound)
+    with pytest.raises(ValueError, match=message):
+        LogMelEncoder().encode_audio(waveform, 16_000)
 
 
 def encoder_output(*layers: torch.Tensor) -> dict:
@@ -179,6 +163,22 @@ def test_transformer_layers_are_concatenated_without_the_input_embedding() -> No
     assert torch.equal(per_layer, torch.arange(1.0, 13.0)[None, :, None].expand(9, 12, 4))
 
 
+def test_past_its_end_a_voice_is_silent() -> None:
+    """LogMelEncoder ends in silence; wav2vec2 lists more than one layer and most likely begins in it."""
+    rows = torch.rand(1, 20, 3)
+    alone = features_at_video_rate(encoder_output(rows), 40, 25)
+    among_others = features_at_video_rate(encoder_output(torch.zeros_like(rows), rows), 40, 25)
+    assert torch.equal(alone[10:], rows[0, -1:].expand(30, -1))
+    assert torch.equal(among_others[10:], rows[0, :1].expand(30, -1))
+    assert torch.equal(alone[:10], among_others[:10])
+
+
+@given(st.integers(1, 200), st.sampled_from([23.976, 24, 25, 50, 60]))
+def test_frames_of_a_voice_are_those_before_its_last_row(rows: int, fps: float) -> None:
+    moments = [t / fps * 50 for t in range(1000)]
+    assert frames_of_voice(encoder_output(torch.zeros(1, rows, 3)), fps) == sum(m <= rows - 1 + 1e-9 for m in moments)
+
+
 def test_features_of_several_clips_are_refused() -> None:
     with pytest.raises(ValueError, match="2 clips; pass one clip at a time"):
         features_at_video_rate(encoder_output(torch.zeros(2, 5, 3)), 5, 24)
@@ -195,6 +195,15 @@ def test_latent_frame_windows_hold_the_windows_of_their_video_frames(n: int, dim
         rows = sorted({t + offset for t in held for offset in (-2, -1, 0, 1, 2)})
         for k, row in enumerate(rows):
             assert torch.equal(result[k, i], features[min(max(row, 0), frames - 1)])
+
+
+@given(st.integers(0, 4), st.integers(0, 9), st.integers(0, 9))
+def test_windows_of_a_part_reach_into_what_is_before_and_after_it(n: int, start: int, more: int) -> None:
+    frames = 4 * n + 1
+    rows = torch.arange(float(start + frames + more))[:, None]
+    part = latent_frame_windows(rows, frames, start)[..., 0]
+    wanted = torch.stack([torch.arange(4.0 * i - 5, 4 * i + 3) + start for i in range(n + 1)], dim=1)
+    assert torch.equal(part, wanted.clamp(0, start + frames + more - 1))
 
 
 def test_rows_are_those_of_multitalk() -> None:
