@@ -149,6 +149,18 @@ class ApplyAdapter(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, adapter: str, pose_model: str = OWN_POSE_ADAPTER) -> bool | str:
+        """In the place of ComfyUI's check of both lists, to say where a missing file belongs."""
+        if adapter not in adapter_files():
+            return (
+                f"adapter: {adapter} is not there: put it into models/{ADAPTERS}, or an InfiniteTalk or MultiTalk file into "
+                f"models/{MODEL_PATCHES}, and refresh."
+            )
+        if pose_model not in (OWN_POSE_ADAPTER, *pose_model_files()):
+            return f"pose_model: {pose_model} is not there: put it into models/{LORAS} or models/{MODEL_PATCHES}, and refresh."
+        return True
+
+    @classmethod
     def execute(cls, model, adapter: str, pose_model: str = OWN_POSE_ADAPTER) -> io.NodeOutput:
         pose_path = None if pose_model == OWN_POSE_ADAPTER else path_of(pose_model, MODEL_PATCHES, LORAS)
         return io.NodeOutput(apply_adapter(model, path_of(adapter, ADAPTERS, MODEL_PATCHES), pose_path))

@@ -96,7 +96,14 @@ def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_se
         assert model["url"].endswith("/" + file)
         assert f"| `{file}` | `{model['directory']}` |" in readme
     loaders = {value for node in saved["nodes"] for value in node["widgets_values"] if str(value).endswith(".safetensors")}
-    assert all(file in str(refused.value) for file in loaders) and set(offered) <= loaders
+    assert all(file in str(refused.value) for file in loaders - {adapter_of(saved, 1)}) and set(offered) <= loaders
+    assert f"{adapter_of(saved, 0)} is not there: put it into models/apoavatar_adapters" in str(refused.value)
+
+
+def adapter_of(saved: dict, widget: int) -> str:
+    """What Apply ApoAvatar Adapter shall load: 0 the adapter, which is missed first, 1 the pose model."""
+    (node,) = (node for node in saved["nodes"] if node["type"] == "ApoAvatarApplyAdapter")
+    return node["widgets_values"][widget]
 
 
 @pytest.mark.slow
