@@ -27,7 +27,7 @@ class SamplingSettings:
 
     text_scale: float = 1.0
     image_scale: float = 1.0
-    audio_scale: float = 1.5
+    audio_scale: float = 2.0
     pose_scale: float = 1.0
     shift: float = 3.0
     steps: int = 12
