@@ -12,9 +12,11 @@ from ..adapters import AdapterConfig, ApoAvatarAdapter
 from .safe_file import read_names, read_tensors
 
 _STACKS = {
-    "dwpose_embedding": {0: "embed.0", 2: "embed.1", 4: "embed.2", 6: "embed.3", 8: "merge.0", 10: "merge.1", 12: "tokens"},
-    "randomref_embedding_pose": {2 * layer: f"reference.{layer}" for layer in range(6)},
-}
+    "dwpose_embedding": {
+        "0": "embed.0", "2": "embed.1", "4": "embed.2", "6": "embed.3", "8": "merge.0", "10": "merge.1", "12": "tokens",
+    },
+    "randomref_embedding_pose": {str(2 * layer): f"reference.{layer}" for layer in range(6)},
+}  # fmt: skip
 """Their layers by number, activations counted, and ours."""
 
 
@@ -37,7 +39,9 @@ def read_unianimate(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         stack, _, rest = name.partition(".")
         if stack in _STACKS:
             layer, _, kind = rest.partition(".")
-            stacks[f"pose_adapter.{_STACKS[stack][int(layer)]}.{kind}"] = tensor
+            if layer not in _STACKS[stack]:
+                raise ValueError(f"{path.name} has no UniAnimate layout ({name} is too much): download it again.")
+            stacks[f"pose_adapter.{_STACKS[stack][layer]}.{kind}"] = tensor
         else:
             lora[_lora_name(name)] = tensor
     return stacks, lora

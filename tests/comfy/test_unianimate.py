@@ -270,6 +270,14 @@ def test_a_pose_model_that_does_not_fit_is_refused(pack, model, vae, adapter_fil
     with pytest.raises(ValueError, match="of width 48, but the adapter for one of width 32"):
         loaders.apply_adapter(model, adapter_file, tmp_path / "wide.safetensors")
 
+    save_file({**tensors, "dwpose_embedding.14.weight": torch.zeros(1)}, tmp_path / "more.safetensors")
+    with pytest.raises(ValueError, match="more.safetensors has no UniAnimate layout .dwpose_embedding.14.weight is too much"):
+        loaders.apply_adapter(model, adapter_file, tmp_path / "more.safetensors")
+
+    (tmp_path / "half.safetensors").write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="half.safetensors is not a whole safetensors file"):
+        loaders.apply_adapter(model, adapter_file, tmp_path / "half.safetensors")
+
     del tensors["dwpose_embedding.4.bias"]
     save_file(tensors, tmp_path / "less.safetensors")
     with pytest.raises(ValueError, match="no UniAnimate layout .*embed.2.bias"):
