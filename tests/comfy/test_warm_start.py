@@ -218,6 +218,14 @@ def test_every_tensor_of_true_size_has_its_place(pack) -> None:
     assert all(tensor.dtype == torch.bfloat16 for tensor in found.values())
 
 
+def test_names_may_have_the_prefix_of_a_diffusion_model(pack, patch, file, tmp_path) -> None:
+    read_file = pack("apoavatar_core.checkpoints.adapter_file").read_adapter
+    save_file({f"diffusion_model.{name}": t for name, t in patch.state_dict().items()}, tmp_path / "prefixed.safetensors")
+    (config, tensors), (same, others) = read_file(file), read_file(tmp_path / "prefixed.safetensors")
+    assert config == same
+    assert all(torch.equal(tensor, others[name]) for name, tensor in tensors.items())
+
+
 def test_fp8_weights_stay_fp8(pack, patch, tmp_path) -> None:
     path = tmp_path / "fp8.safetensors"
     save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in patch.state_dict().items()}, path)
