@@ -156,11 +156,15 @@ class TrainingConfig:
         for name, allowed in (("optimizer", ("adamw", "muon")), ("precision", ("fp32", "bf16"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: use {' or '.join(allowed)}")
-        trained = {branch for stage in self.stages for branch in stage.train}
-        if self.backbone.lora_rank and trained & {"text", "video"}:
+        if self.backbone.lora_rank and self.trained & {"text", "video"}:
             raise ValueError(f"stages: beside a LoRA the backbone stays as it is; train only audio, pose and {LORA}")
-        if LORA in trained and not self.backbone.lora_rank:
+        if LORA in self.trained and not self.backbone.lora_rank:
             raise ValueError(f"stages: to train {LORA}, give the backbone a lora_rank")
+
+    @property
+    def trained(self) -> set[str]:
+        """Branches that learn in one of the stages."""
+        return {branch for stage in self.stages for branch in stage.train}
 
     @property
     def steps(self) -> int:

@@ -11,9 +11,14 @@ from torch import Tensor, nn
 from ..checkpoints.safe_file import write_tensors
 
 
+def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In fp16, as shared files are."""
+    return {name: tensor.half() for name, tensor in tensors.items()}
+
+
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Save as fp16."""
-    write_tensors(path, {name: tensor.half() for name, tensor in tensors.items()}, metadata or {})
+    write_tensors(path, halved(tensors), metadata or {})
 
 
 @torch.no_grad()
@@ -32,19 +37,19 @@ def fold_latent_scale(vae: nn.Module, mean: Tensor, deviation: Tensor, wan_mean:
     vae.conv2.weight /= scale.view(1, -1, 1, 1, 1)
 
 
-def export_dit(path: Path, dit: nn.Module) -> None:
-    """A DiT for UNETLoader; what its tensors' shapes don't tell goes into the metadata."""
+def export_dit(path: Path, dit: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """A DiT's state for UNETLoader; what the tensors' shapes don't tell goes into the metadata."""
     told = {"num_heads": dit.num_heads, "text_dim": dit.text_embedding[0].in_features, "text_len": dit.text_len}
-    write(path, dit.state_dict(), {"config": json.dumps({"transformer": told})})
+    write(path, tensors, {"config": json.dumps({"transformer": told})})
 
 
-def export_lora(path: Path, dit: nn.Module) -> None:
-    """The LoRA beside a DiT's layers for ComfyUI's LoRA loaders, under the names that other Wan LoRAs have."""
+def export_lora(path: Path, tensors: dict[str, Tensor]) -> None:
+    """The LoRA in a DiT's state for ComfyUI's LoRA loaders, under the names that other Wan LoRAs have."""
     write(
         path,
         {
             f"diffusion_model.{name.replace('.default', '')}": tensor
-            for name, tensor in dit.state_dict().items()
+            for name, tensor in tensors.items()
             if ".lora_" in name
         },
     )

@@ -24,6 +24,9 @@ TIMESTEP_SCALE = 1000.0
 class FlowMatching(nn.Module):
     """DiT and adapter with the loss of Eq. 1 as forward pass, so that DDP and FSDP see one call."""
 
+    _no_split_modules = ["WanAttentionBlock"]
+    """What FSDP gathers at a time, by accelerate's convention; the adapter is gathered with the rest."""
+
     def __init__(self, dit: nn.Module, adapter: ApoAvatarAdapter, loss: Loss):
         super().__init__()
         self.dit, self.adapter, self.loss = dit, adapter, loss
@@ -100,7 +103,9 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
         adapter = new_adapter(config.adapter.new, dit, audio, window)
     else:
         adapter = adapter_from_file(config.adapter.file, audio, window)
-    return FlowMatching(dit, adapter, config.loss)
+    model = FlowMatching(dit, adapter, config.loss)
+    freeze(model, config.trained)
+    return model
 
 
 def new_adapter(widths: NewAdapter, dit: nn.Module, audio: tuple[str, int], window: int) -> ApoAvatarAdapter:
@@ -137,18 +142,17 @@ def adapter_from_file(path: Path, audio: tuple[str, int], window: int) -> ApoAva
     return adapter
 
 
-def set_trained_branches(model: FlowMatching, branches: tuple[str, ...]) -> None:
+def freeze(model: FlowMatching, learning: set[str]) -> None:
     """Let these branches learn and no other."""
     for name, parameter in model.named_parameters():
-        learns = branch_of(name) in branches
-        parameter.requires_grad_(learns)
-        if not learns:
+        parameter.requires_grad_(branch_of(name) in learning)
+
+
+def drop_gradients(model: FlowMatching, learning: tuple[str, ...]) -> None:
+    """Forget the gradients of the branches that rest in this stage.
+
+    What needs gradients is settled for the whole run: DDP and FSDP don't take it back.
+    """
+    for name, parameter in model.named_parameters():
+        if branch_of(name) not in learning:
             parameter.grad = None
-
-
-@torch.no_grad()
-def restore_branches(model: FlowMatching, pretrained: dict[str, Tensor], branches: tuple[str, ...]) -> None:
-    """Put branches back to the weights that they began with (§4.1, stage 2); `pretrained` is a state of the model."""
-    for name in branches:
-        for key, parameter in model.branch(name):
-            parameter.copy_(pretrained[key])

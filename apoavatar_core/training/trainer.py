@@ -8,20 +8,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor
+from accelerate import Accelerator, DistributedType
+from torch import Tensor, nn
 
-from ..checkpoints.adapter_file import save_adapter
+from ..checkpoints.adapter_file import write_adapter
 from .checkpoint import load_state, save_state
 from .config import Stage, TrainingConfig
 from .examples import ExampleSource
-from .export import export_dit, export_lora
-from .model import FlowMatching, build_model, restore_branches, set_trained_branches
+from .export import export_dit, export_lora, halved
+from .model import branch_of, build_model, drop_gradients
 from .optimizers import build_optimizers, half_cosine, set_learning_rate
 from .prepared import PreparedClips
 from .samples import SampleFilms, log_film
+from .sharding import gathered, load_optimizer, split_like
 
 
 def learning_rate(stage: Stage, step: int) -> float:
@@ -34,34 +36,53 @@ class Trainer:
     """A run that can stop after any step and go on from its folder as if it had not.
 
     Raises:
-        ValueError: the folder holds a state and `resume` is not set, or another configuration wrote it.
+        ValueError: the folder holds a state and `resume` is not set, another configuration wrote it, or the launcher
+            chose FSDP's first version.
     """
 
     def __init__(self, config: TrainingConfig, resume: bool):
         self.config = config
-        self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(),
-            mixed_precision="bf16" if config.precision == "bf16" else "no",
-            log_with="tensorboard",
-            project_dir=config.run,
-        )
+        self.accelerator = new_accelerator(config)
         self.checkpoint = config.run / "state.pt"
         if self.checkpoint.exists() and not resume:
             raise ValueError(f"run: {config.run} holds a run already; give --resume or another folder")
         self.clips = PreparedClips(config.data)
         self.source = ExampleSource(self.clips, config.conditions, config.shift, config.seed)
         self.model = build_model(config, self.clips)
-        restoring = any(stage.restore for stage in config.stages)
-        self.pretrained = copy_of(self.model) if restoring else {}
-        self.average = copy_of(self.model)
-        self.optimizers = build_optimizers(config.optimizer, self.model, config.weight_decay)
-        self.step = self.position = 0
-        if self.checkpoint.exists():
-            self._load()
-        self.model.to(self.accelerator.device)
-        self.optimizers = [self.accelerator.prepare(optimizer) for optimizer in self.optimizers]
-        self.stage: Stage | None = None
+        optimizers = build_optimizers(config.optimizer, self.model, config.weight_decay)
+        saved = self._load() if self.checkpoint.exists() else None
+        self.step, self.position = (saved["step"], saved["position"]) if saved else (0, 0)
+        pretrained = self.weights()
+        # FSDP splits the model where it is; DDP puts a module around it.
+        self.wrapped, *self.optimizers = self.accelerator.prepare(self.model, *optimizers)
+        learned = self.learned()
+        self.pretrained = {name: split_like(pretrained[name], learned[name]) for name in self.restored()}
+        if saved:
+            self.set_weights({name: split_like(tensor, learned[name]) for name, tensor in saved["model"].items()})
+            for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+                load_optimizer(optimizer, state)
+        average = saved["average"] if saved else self.weights()
+        self.average = {name: split_like(tensor, learned[name]) for name, tensor in average.items()}
         self.films = config.samples and SampleFilms(config.samples, self.clips, config.shift, config.seed)
+
+    def learned(self) -> dict[str, nn.Parameter]:
+        """The parameters that one of the stages trains, by name."""
+        return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+
+    def restored(self) -> list[str]:
+        """Names of the learned parameters that a stage puts back to the weights that they began with."""
+        branches = {branch for stage in self.config.stages for branch in stage.restore}
+        return [name for name in self.learned() if branch_of(name) in branches]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Copies of what is learned."""
+        return {name: parameter.detach().clone() for name, parameter in self.learned().items()}
+
+    @torch.no_grad()
+    def set_weights(self, weights: dict[str, Tensor]) -> None:
+        learned = self.learned()
+        for name, tensor in weights.items():
+            learned[name].copy_(tensor)
 
     def stage_at(self, step: int) -> tuple[Stage, int]:
         """The stage of a step of the run, and the step's number within it."""
@@ -71,20 +92,15 @@ class Trainer:
             step -= stage.steps
         raise IndexError("the run is over")
 
-    def enter(self, stage: Stage, stage_step: int) -> None:
-        """Set up what changes between stages."""
-        if stage is self.stage:
-            return
-        self.stage = stage
-        set_trained_branches(self.model, stage.train)
-        if stage_step == 0 and stage.restore:
-            restore_branches(self.model, self.pretrained, stage.restore)
-            for branch in stage.restore:
-                for name, parameter in self.model.branch(branch):
-                    self.average[name].copy_(self.pretrained[name])
-                    for optimizer in self.optimizers:
-                        optimizer.state.pop(parameter, None)  # moments of weights that are gone
-        self.wrapped = self.accelerator.prepare(self.model)  # anew: DDP keeps the list of what learns
+    def restore(self, branches: tuple[str, ...]) -> None:
+        """Put branches back to the backbone's weights (§4.1, stage 2), in the average too; their moments are gone."""
+        learned = self.learned()
+        weights = {name: self.pretrained[name] for name in learned if branch_of(name) in branches}
+        self.set_weights(weights)
+        for name, tensor in weights.items():
+            self.average[name].copy_(tensor)
+            for optimizer in self.optimizers:
+                optimizer.state.pop(learned[name], None)
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns what to log.
@@ -93,7 +109,8 @@ class Trainer:
             FloatingPointError: loss or gradients are not finite; names the step, the clips and the last good state.
         """
         stage, stage_step = self.stage_at(self.step)
-        self.enter(stage, stage_step)
+        if stage_step == 0 and stage.restore:
+            self.restore(stage.restore)
         rate = learning_rate(stage, stage_step)
         set_learning_rate(self.optimizers, rate)
         positions = self.own_share(range(self.position, self.position + stage.batch))
@@ -102,6 +119,7 @@ class Trainer:
             loss = self.wrapped(batch)
         self.refuse_nan("loss", loss.item(), positions, stage)
         self.accelerator.backward(loss)
+        drop_gradients(self.model, stage.train)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_gradients)
         self.refuse_nan("gradients' length", float(norm), positions, stage)
         for optimizer in self.optimizers:
@@ -136,34 +154,30 @@ class Trainer:
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for name, tensor in self.model.state_dict().items():
-            self.average[name].lerp_(tensor.to(self.average[name].device), 1 - decay)
+        for name, parameter in self.learned().items():
+            self.average[name].lerp_(parameter, 1 - decay)
 
     def save(self) -> None:
         """Write the state from the main process; the others wait."""
+        state = gathered(
+            {
+                "config": fingerprint(self.config),
+                "model": self.weights(),
+                "average": self.average,
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "step": self.step,
+                "position": self.position,
+            }
+        )
         if self.accelerator.is_main_process:
-            save_state(
-                self.checkpoint,
-                {
-                    "config": fingerprint(self.config),
-                    "model": self.model.state_dict(),
-                    "average": self.average,
-                    "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-                    "step": self.step,
-                    "position": self.position,
-                },
-            )
+            save_state(self.checkpoint, state)
         self.accelerator.wait_for_everyone()
 
-    def _load(self) -> None:
+    def _load(self) -> dict[str, Any]:
         state = load_state(self.checkpoint)
         if state["config"] != fingerprint(self.config):
             raise ValueError(f"run: another configuration wrote {self.checkpoint}; repeat it or use another folder")
-        self.model.load_state_dict(state["model"])
-        self.average = state["average"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step, self.position = state["step"], state["position"]
+        return state
 
     def run(self) -> None:
         """Train to the end of the last stage, logging to TensorBoard and saving as the configuration says."""
@@ -184,17 +198,15 @@ class Trainer:
                 self.log_sample()
             if self.step % self.config.save_every == 0 or self.step == self.config.steps:
                 self.save()
+        self.export()
         self.accelerator.end_training()
 
-        if self.accelerator.is_main_process:
-            self.export()
-
     def log_sample(self) -> None:
-        """Make a film with the averaged weights, on the main process; the others wait."""
+        """Make a film with the averaged weights; every process does, for each may hold a part of them."""
+        stage, _ = self.stage_at(self.step - 1)
+        with self.averaged():
+            film = self.films.film(self.model, stage.latent_frames)
         if self.accelerator.is_main_process:
-            stage, _ = self.stage_at(self.step - 1)
-            with self.averaged():
-                film = self.films.film(self.model, stage.latent_frames)
             writer = self.accelerator.get_tracker("tensorboard", unwrap=True)
             log_film(writer, film, self.step, self.config.run / "samples")
         self.accelerator.wait_for_everyone()
@@ -202,25 +214,40 @@ class Trainer:
     def export(self) -> None:
         """Write the averaged weights as files that the nodes load; of a backbone with a LoRA the LoRA alone."""
         with self.averaged():
-            save_adapter(self.config.run / "adapter.safetensors", self.model.adapter)
+            dit, adapter = (gathered(part.state_dict()) for part in (self.model.dit, self.model.adapter))
+            if not self.accelerator.is_main_process:
+                return
+            write_adapter(self.config.run / "adapter.safetensors", self.model.adapter.config, halved(adapter))
             if self.config.backbone.lora_rank:
-                export_lora(self.config.run / "lora.safetensors", self.model.dit)
+                export_lora(self.config.run / "lora.safetensors", dit)
             else:
-                export_dit(self.config.run / "diffusion_model.safetensors", self.model.dit)
+                export_dit(self.config.run / "diffusion_model.safetensors", self.model.dit, dit)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """The model with its averaged weights, for a while."""
-        trained = copy_of(self.model)
-        self.model.load_state_dict(self.average)
+        trained = self.weights()
+        self.set_weights(self.average)
         try:
             yield
         finally:
-            self.model.load_state_dict(trained)
+            self.set_weights(trained)
 
 
-def copy_of(model: FlowMatching) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+def new_accelerator(config: TrainingConfig) -> Accelerator:
+    """The processes that accelerate's launcher started, or this one alone."""
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="bf16" if config.precision == "bf16" else "no",
+        log_with="tensorboard",
+        project_dir=config.run,
+    )
+    if accelerator.distributed_type is DistributedType.FSDP:
+        if not accelerator.is_fsdp2:
+            raise ValueError("FSDP's first version cannot split this model: launch with --fsdp_version 2")
+        # Autocast alone chooses what is bf16, as on one GPU: FSDP would round positions and modulation too.
+        accelerator.state.fsdp_plugin.mixed_precision_policy = None
+    return accelerator
 
 
 def fingerprint(config: TrainingConfig) -> str:

@@ -23,6 +23,7 @@ from apoavatar_core.checkpoints.safe_file import read_metadata, write_tensors
 from apoavatar_core.training.config import BRANCHES, Adapter, Backbone, Samples
 
 ROOT = Path(__file__).resolve().parents[2]
+STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
 
 
 def test_a_resumed_run_ends_with_the_same_weights(trainer, config, tmp_path) -> None:
@@ -179,21 +180,39 @@ def test_a_run_goes_on_from_the_files_of_another(trainer, config, tmp_path) -> N
         trainer(replace(second, run=tmp_path / "third", backbone=Backbone(new=config.backbone.new | {"num_layers": 3})))
 
 
-def launch(content: dict, folder: Path, processes: int, comfyui_folder: Path) -> subprocess.CompletedProcess:
-    """Run the training command in so many processes, as torchrun and accelerate's launcher start them."""
+FSDP = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_SHARDING_STRATEGY": "FULL_SHARD",
+    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}
+"""What `accelerate launch --use_fsdp --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP` sets."""
+
+
+def launch(
+    content: dict, folder: Path, processes: int, comfyui_folder: Path, *options: str, fsdp: int | None = None
+) -> subprocess.CompletedProcess:
+    """Run the training command in so many processes, as torchrun and accelerate's launcher start them.
+
+    fsdp: the version that the launcher chose, if any.
+    """
     import yaml
 
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(content))
     starter = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
-    command = [sys.executable, *starter, "-m", "apoavatar_core.training", "train", str(path)]
-    variables = {**os.environ, "COMFYUI_PATH": str(comfyui_folder), "OMP_NUM_THREADS": "1"}
+    program = [str(Path(__file__).with_name("fsdp_on_cpu.py"))] if fsdp else ["-m", "apoavatar_core.training"]
+    command = [sys.executable, *starter, *program, "train", str(path), *options]
+    variables = {**os.environ, "COMFYUI_PATH": str(comfyui_folder), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    if fsdp:
+        # The first version loads in this way on GPUs only.
+        variables |= FSDP | {"FSDP_VERSION": str(fsdp), "FSDP_CPU_RAM_EFFICIENT_LOADING": str(fsdp == 2).lower()}
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
 
 
 @pytest.mark.slow
 def test_two_processes_get_the_gradients_of_one(config, comfyui_folder, tmp_path) -> None:
-    stage = {"steps": 1, "batch": 4, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
+    stage = STAGE | {"steps": 1, "batch": 4}
     content = {
         "data": str(config.data),
         "backbone": {"new": config.backbone.new},
@@ -216,6 +235,53 @@ def test_two_processes_get_the_gradients_of_one(config, comfyui_folder, tmp_path
     result = launch(odd, tmp_path, 2, comfyui_folder)
     assert result.returncode != 0
     assert "a batch of 3 does not divide among 2 processes" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("optimizer", "alone"), [("adamw", 0), ("muon", 1)])
+def test_weights_split_between_processes_learn_the_same(trainer, config, comfyui_folder, tmp_path, optimizer, alone) -> None:
+    """Two processes with FSDP, after so many steps `alone` from whose state they go on."""
+    import yaml
+
+    from apoavatar_core.training.config import read_config
+
+    first = STAGE | {"steps": 2, "batch": 4}
+    content = {
+        "data": str(config.data),
+        "run": str(tmp_path / "two"),
+        "backbone": {"new": config.backbone.new},
+        "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
+        "optimizer": optimizer,
+        "stages": [first, first | {"steps": 1, "train": ["audio", "pose", "video"], "restore": ["text"]}],
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    settings = read_config(tmp_path / "run.yaml")
+    one = trainer(replace(settings, run=tmp_path / "one"))
+    one.run()
+    if alone:
+        beginning = trainer(settings)
+        for _ in range(alone):
+            beginning.train_step()
+        beginning.save()
+    result = launch(content, tmp_path, 2, comfyui_folder, "--resume", fsdp=2)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+    two = torch.load(settings.run / "state.pt", weights_only=True)
+    for ours, theirs in ((two["model"], one.weights()), (two["average"], one.average)):
+        assert ours.keys() == theirs.keys()
+        assert all((ours[name] - theirs[name]).abs().max() < 1e-4 for name in ours)
+    for name in ("adapter.safetensors", "diffusion_model.safetensors"):
+        ours, theirs = (load_file(run / name) for run in (settings.run, one.config.run))
+        assert ours.keys() == theirs.keys()
+        assert all((ours[key] - theirs[key]).abs().max() < 1e-3 for key in ours)
+
+
+@pytest.mark.slow
+def test_the_first_version_of_fsdp_is_refused(config, comfyui_folder, tmp_path) -> None:
+    content = {"data": str(config.data), "run": str(config.run), "backbone": {"new": config.backbone.new}, "stages": [STAGE]}
+    result = launch(content, tmp_path, 1, comfyui_folder, fsdp=1)
+    assert result.returncode != 0
+    assert "FSDP's first version cannot split this model: launch with --fsdp_version 2" in result.stderr
 
 
 def test_a_truncated_clip_is_named(trainer, config, prepared, tmp_path) -> None:

@@ -24,7 +24,7 @@ def test_what_a_run_writes_predicts_the_same_through_comfyui(trainer, config, tr
     run.run()
     binding = backbone.binding()
     batch = run.source.batch(range(1), 3)
-    run.model.load_state_dict(run.average)
+    run.set_weights(run.average)
     with torch.no_grad():
         expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
 
@@ -56,7 +56,7 @@ def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(trainer, co
         assert torch.equal(before[name], after[name]) is (branch_of(name) not in ("audio", "lora")), name
 
     batch = run.source.batch(range(1), 3)
-    run.model.load_state_dict(run.average)
+    run.set_weights(run.average)
     with torch.no_grad():
         expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
     binding = backbone.binding()
@@ -130,7 +130,7 @@ def write_wan(path: Path, model_type: str, channels: int) -> Path:
     )
     backbone.initialize(dit)
     with_random_weights(dit, 2)
-    export_dit(path, dit)
+    export_dit(path, dit, dit.state_dict())
     return path
 
 
