@@ -22,14 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("config", type=Path, metavar="CONFIG.yaml")
     train.add_argument("--resume", action="store_true", help="go on with the run that the folder holds")
 
+    estimate = commands.add_parser("estimate", help="compute what a step of a run takes with Wan's encoders, without making it")
+    estimate.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    add_clip_arguments(estimate, size=(832, 480), frames=81)
+    estimate.add_argument("--processes", type=int, default=1, metavar="N", help="among which FSDP divides it (default: 1)")
+
     prepare = commands.add_parser("prepare", help="compute what training needs of every clip, once")
     prepare.add_argument("data", type=Path, metavar="FOLDER", help="synthetic clips, films with sidecars, or WebDataset shards")
     prepare.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the prepared clips go")
     prepare.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N")
-    prepare.add_argument("--frames", type=int, default=49, metavar="N", help="of a piece of a film (4n+1, default: 49)")
-    prepare.add_argument(
-        "--size", type=int, nargs=2, default=(128, 128), metavar=("WIDTH", "HEIGHT"), help="films are cropped and scaled to"
-    )
+    add_clip_arguments(prepare, size=(128, 128), frames=49)
     for option, what in (
         ("--vae", "VAE (default of this and the next two: the tiny preset's)"),
         ("--text-encoder", "text encoder (umt5 for Wan)"),
@@ -37,6 +39,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--clip-vision", "CLIP vision model (for Wan 2.1 image-to-video; default: none)"),
     ):
         prepare.add_argument(option, type=Path, metavar="FILE", help=what)
+
+
+def add_clip_arguments(parser: argparse.ArgumentParser, size: tuple[int, int], frames: int) -> None:
+    parser.add_argument(
+        "--frames", type=int, default=frames, metavar="N", help="of a piece of a film, 4n+1 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=size,
+        metavar=("WIDTH", "HEIGHT"),
+        help=f"films are cropped and scaled to (default: {size[0]} {size[1]})",
+    )
+
+
+def check_clip_arguments(arguments: argparse.Namespace) -> None:
+    if arguments.frames < 1 or arguments.frames % 4 != 1:
+        raise ValueError(f"--frames is {arguments.frames}: use 4n+1, such as 49")
+    if any(side < MULTIPLE or side % MULTIPLE for side in arguments.size):
+        raise ValueError(f"--size is {' '.join(map(str, arguments.size))}: use multiples of {MULTIPLE}")
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -57,10 +80,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     from .shards import SHARD_SUFFIX, ShardFolder
     from .video_folder import SUFFIX, VideoFolder
 
-    if arguments.frames < 1 or arguments.frames % 4 != 1:
-        raise ValueError(f"--frames is {arguments.frames}: use 4n+1, such as 49")
-    if any(side < MULTIPLE or side % MULTIPLE for side in arguments.size):
-        raise ValueError(f"--size is {' '.join(map(str, arguments.size))}: use multiples of {MULTIPLE}")
+    check_clip_arguments(arguments)
     films = VideoFolder(arguments.data, arguments.frames, *arguments.size, FPS)
     sources = (ClipBank(arguments.data), films, ShardFolder(films))
     source = next((source for source in sources if source.names()), None)
@@ -70,6 +90,16 @@ def prepare(arguments: argparse.Namespace) -> None:
     prepare_clips(source, arguments.out, encoders, tuple(arguments.share))
 
 
+def estimate(arguments: argparse.Namespace) -> None:
+    from .config import read_config
+    from .estimate import estimate as estimate_run
+
+    check_clip_arguments(arguments)
+    if arguments.processes < 1:
+        raise ValueError(f"--processes is {arguments.processes}: use 1 or more")
+    print(estimate_run(read_config(arguments.config), *arguments.size, arguments.frames, arguments.processes).text())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m apoavatar_core.training", description=__doc__)
     add_arguments(parser)
@@ -77,7 +107,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
     try:
         backbone.use_comfyui()
-        {"train": train, "prepare": prepare}[arguments.command](arguments)
+        {"train": train, "estimate": estimate, "prepare": prepare}[arguments.command](arguments)
     except (ValueError, FloatingPointError, FileNotFoundError) as error:
         sys.exit(str(error))
 

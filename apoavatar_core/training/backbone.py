@@ -7,7 +7,9 @@ same code. Everything here is imported by the training command, never by the nod
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import struct
 import sys
 from functools import partial
 from pathlib import Path
@@ -131,24 +133,50 @@ def new_dit(dimensions: dict[str, int], text_dim: int, text_len: int) -> nn.Modu
 
 
 def load_dit(path: Path) -> nn.Module:
-    """The Wan DiT of a file, in float32 and with gradients; its dimensions are read as ComfyUI's loader reads them.
+    """The Wan DiT of a file, in float32 and with gradients.
 
     Raises:
         ValueError: the file is no Wan text- or image-to-video model.
     """
-    import comfy.model_detection
     import comfy.utils
-    from comfy.ldm.wan.model import WanModel
 
     tensors, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
-    config = comfy.model_detection.detect_unet_config(tensors, "", metadata=metadata)
-    if config is None or config.get("model_type") not in ("t2v", "i2v"):
-        raise ValueError(f"backbone: {path} is no Wan text- or image-to-video model")
-    dit = WanModel(operations=nn, **config)
+    dit = dit_for(path, tensors, metadata)
     missing, unexpected = dit.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
     if missing or unexpected:
         raise ValueError(f"backbone: {path} is no plain Wan model ({(missing + unexpected)[0]} is missing or too much)")
     return dit
+
+
+def planned_dit(path: Path) -> nn.Module:
+    """The Wan DiT of a file, uninitialised, from nothing but the file's header.
+
+    Raises:
+        ValueError: the file is not there or no Wan text- or image-to-video model.
+    """
+    import comfy.utils
+
+    try:
+        entries = json.loads(comfy.utils.safetensors_header(str(path)))
+    except (OSError, TypeError, ValueError, struct.error):
+        raise ValueError(f"backbone: {path} is not there or no safetensors file") from None
+    metadata = entries.pop("__metadata__", None)
+    return dit_for(path, {name: torch.empty(entry["shape"]) for name, entry in entries.items()}, metadata)
+
+
+def dit_for(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None) -> nn.Module:
+    """A Wan DiT, uninitialised, with the dimensions of a file's tensors, which are read as ComfyUI's loader reads them.
+
+    Raises:
+        ValueError: they are no Wan text- or image-to-video model's.
+    """
+    import comfy.model_detection
+    from comfy.ldm.wan.model import WanModel
+
+    config = comfy.model_detection.detect_unet_config(tensors, "", metadata=metadata)
+    if config is None or config.get("model_type") not in ("t2v", "i2v"):
+        raise ValueError(f"backbone: {path} is no Wan text- or image-to-video model")
+    return WanModel(operations=nn, **config)
 
 
 LORA_LAYERS = r"blocks\.\d+\.((self|cross)_attn\.[qkvo]|ffn\.[02])"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,8 +25,8 @@ TIMESTEP_SCALE = 1000.0
 class FlowMatching(nn.Module):
     """DiT and adapter with the loss of Eq. 1 as forward pass, so that DDP and FSDP see one call."""
 
-    _no_split_modules = ["WanAttentionBlock"]
-    """What FSDP gathers at a time, by accelerate's convention; the adapter is gathered with the rest."""
+    _no_split_modules = ["WanAttentionBlock", "AudioInjection"]
+    """What FSDP gathers one at a time, by accelerate's convention; all else together."""
 
     def __init__(self, dit: nn.Module, adapter: ApoAvatarAdapter, loss: Loss):
         super().__init__()
@@ -86,11 +87,17 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
         ValueError: a file is not what it should be, or backbone, adapter and clips do not belong together.
     """
     torch.manual_seed(config.seed)
-    clip = clips.clip(0, int(clips.lengths[0]))
     if config.backbone.new:
-        dit = backbone.new_dit(config.backbone.new, *reversed(clip["text"].shape))
+        text = clips.clip(0, int(clips.lengths[0]))["text"]
+        dit = backbone.new_dit(config.backbone.new, *reversed(text.shape))
     else:
         dit = backbone.load_dit(config.backbone.file)
+    return assemble_model(config, clips, dit)
+
+
+def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module) -> FlowMatching:
+    """The model around a backbone, ready to learn what the stages train."""
+    clip = clips.clip(0, int(clips.lengths[0]))
     if config.backbone.lora_rank:
         backbone.add_lora(dit, config.backbone.lora_rank)
     if config.backbone.recompute:
@@ -105,6 +112,8 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
         adapter = adapter_from_file(config.adapter.file, audio, window)
     model = FlowMatching(dit, adapter, config.loss)
     freeze(model, config.trained)
+    if config.precision == "bf16":
+        keep_frozen_as_computed(dit)
     return model
 
 
@@ -116,6 +125,7 @@ def new_adapter(widths: NewAdapter, dit: nn.Module, audio: tuple[str, int], wind
             backbone_layers=len(dit.blocks),
             backbone_in_channels=dit.in_dim,
             heads=dit.num_heads,
+            refining_heads=math.gcd(dit.num_heads, widths.audio_dim),
             audio_encoder=audio[0],
             audio_feature_dim=audio[1],
             fps=FPS,
@@ -146,6 +156,15 @@ def freeze(model: FlowMatching, learning: set[str]) -> None:
     """Let these branches learn and no other."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(branch_of(name) in learning)
+
+
+def keep_frozen_as_computed(dit: nn.Module) -> None:
+    """Keep what does not learn of the linear layers and convolutions in bf16, to which autocast rounds it anyway."""
+    for module in dit.modules():
+        if isinstance(module, (nn.Linear, nn.Conv3d)):
+            for parameter in module.parameters(recurse=False):
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.bfloat16()
 
 
 def drop_gradients(model: FlowMatching, learning: tuple[str, ...]) -> None:

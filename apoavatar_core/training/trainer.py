@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
+from accelerate.utils import AutocastKwargs
 from torch import Tensor, nn
 
 from ..checkpoints.adapter_file import write_adapter
@@ -212,7 +213,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def export(self) -> None:
-        """Write the averaged weights as files that the nodes load; of a backbone with a LoRA the LoRA alone."""
+        """Write the averaged weights as files that the nodes load; of a backbone that stays as it is only its LoRA."""
         with self.averaged():
             dit, adapter = (gathered(part.state_dict()) for part in (self.model.dit, self.model.adapter))
             if not self.accelerator.is_main_process:
@@ -220,7 +221,7 @@ class Trainer:
             write_adapter(self.config.run / "adapter.safetensors", self.model.adapter.config, halved(adapter))
             if self.config.backbone.lora_rank:
                 export_lora(self.config.run / "lora.safetensors", dit)
-            else:
+            if self.config.backbone.new or self.config.trained & {"text", "video"}:
                 export_dit(self.config.run / "diffusion_model.safetensors", self.model.dit, dit)
 
     @contextmanager
@@ -241,6 +242,8 @@ def new_accelerator(config: TrainingConfig) -> Accelerator:
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         log_with="tensorboard",
         project_dir=config.run,
+        # Every weight is used once a pass; a cache would hold all of them in bf16, those that FSDP gathered too.
+        kwargs_handlers=[AutocastKwargs(cache_enabled=False)],
     )
     if accelerator.distributed_type is DistributedType.FSDP:
         if not accelerator.is_fsdp2:

@@ -105,6 +105,12 @@ def config(prepared, tmp_path):
 @pytest.fixture
 def trainer(training) -> Callable:
     """`trainer(config, resume=False)`: the run of a configuration."""
+    from accelerate.state import AcceleratorState
+
     from apoavatar_core.training.trainer import Trainer
 
-    return lambda config, resume=False: Trainer(config, resume)
+    def start(config, resume: bool = False) -> Trainer:
+        AcceleratorState._reset_state()  # the precision of an earlier run in this process
+        return Trainer(config, resume)
+
+    return start

@@ -68,6 +68,33 @@ def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(trainer, co
     assert (found[0] - expected).abs().max() > 0.05 * expected.abs().max()
 
 
+def test_a_frozen_backbone_in_bf16_predicts_what_autocast_would(trainer, config, tmp_path) -> None:
+    file = write_wan(tmp_path / "i2v.safetensors", "t2v", 36)
+    stage = replace(config.stages[0], train=("audio", "pose", "lora"))
+    run = trainer(replace(config, backbone=Backbone(file=file, lora_rank=4), precision="bf16", stages=(stage,)))
+    batch, dit = run.source.batch(range(1), 3), run.model.dit
+    assert dit.blocks[0].ffn[0].base_layer.weight.dtype is torch.bfloat16
+    assert {parameter.dtype for name, parameter in dit.named_parameters() if ".lora_" in name} == {torch.float32}
+
+    def velocity() -> torch.Tensor:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
+
+    found = velocity()
+    whole = load_file(file)
+    for name, parameter in dit.named_parameters():
+        if ".lora_" not in name:
+            parameter.data = whole[name.replace(".base_layer", "")].float()
+    assert torch.equal(velocity(), found) and found.std() > 0.01
+    run.run()
+    assert sorted(path.name for path in run.config.run.glob("*.safetensors")) == ["adapter.safetensors", "lora.safetensors"]
+
+
+def test_an_adapter_takes_a_backbone_whose_heads_do_not_divide_its_width(trainer, config) -> None:
+    dimensions = config.backbone.new | {"dim": 96, "num_heads": 3}
+    assert 0 < trainer(replace(config, backbone=Backbone(new=dimensions))).train_step()["loss"] < 10
+
+
 @torch.no_grad()
 def predicted(model, adapter, batch):
     """The velocity at σ = 0.7 of a MODEL with an adapter, both loaded and patched by ComfyUI."""

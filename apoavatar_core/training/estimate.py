@@ -1,0 +1,209 @@
+"""What a step of a run takes, computed from its configuration: weights and activations are counted, never made."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from . import backbone
+from .config import TrainingConfig
+from .examples import Batch, ExampleSource
+from .model import FlowMatching, assemble_model, branch_of
+from .optimizers import build_optimizers
+
+WAN_TEXT, WAN_PORTRAIT = (512, 4096), (257, 1280)
+WAV2VEC2 = ("wav2vec2_base", 12 * 768)
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of the stage whose step needs most, for one process.
+
+    learned: parameters by branch; frozen: the others. kept: bytes of weights, gradients, average and optimiser, of which
+    FSDP leaves each process a part; passing: what a step holds at most beside them; flops: floating-point operations of
+    matrix products and attention.
+    """
+
+    learned: dict[str, int]
+    frozen: int
+    kept: int
+    passing: int
+    flops: int
+
+    def text(self) -> str:
+        learned = ", ".join(f"{name} {count / 1e6:,.1f} M" for name, count in sorted(self.learned.items()))
+        return (
+            f"learned: {learned}; frozen: {self.frozen / 1e6:,.1f} M parameters\n"
+            f"memory: {(self.kept + self.passing) / GIB:.1f} GiB: {self.kept / GIB:.1f} of weights, gradients, average and "
+            f"optimiser, and {self.passing / GIB:.1f} that pass through in a step\n"
+            f"work: {self.flops / 1e12:,.1f} TFLOP a step"
+        )
+
+
+class PlannedClips:
+    """In place of `PreparedClips`: clips of one size as `prepare` would write them with Wan's encoders."""
+
+    audio_encoder, audio_width = WAV2VEC2
+
+    def __init__(self, width: int, height: int, frames: int):
+        self.width, self.height = width, height
+        self.lengths = np.array([(frames - 1) // 4 + 1])
+
+    def of_length(self, latent_frames: int) -> np.ndarray:
+        """The one clip's number.
+
+        Raises:
+            ValueError: it is shorter.
+        """
+        if latent_frames > self.lengths[0]:
+            raise ValueError(f"stages: {latent_frames} latent frames, and the clips have {self.lengths[0]}: raise --frames")
+        return np.zeros(1, int)
+
+    def clip(self, index: int, latent_frames: int) -> dict[str, Tensor]:
+        """Zeros in the shapes of `PreparedClips.clip`."""
+        latents = (16, latent_frames, self.height // 8, self.width // 8)
+        shapes = {
+            "latents": latents,
+            "reference": latents,
+            "audio": (8, latent_frames, self.audio_width),
+            "pose": (12, latent_frames, self.height, self.width),
+            "mouth": latents[1:],
+            "posed": (),
+            "dropout": (4 * (latent_frames - 1) + 1,),
+            "text": WAN_TEXT,
+            "speaking_text": WAN_TEXT,
+            "portrait": WAN_PORTRAIT,
+        }
+        return {name: torch.zeros(shape) for name, shape in shapes.items()}
+
+
+class LiveMemory(TorchDispatchMode):
+    """Counts the bytes of the tensors that are alive, and the most there ever were at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.known: weakref.WeakSet = weakref.WeakSet()
+
+    def add(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage in self.known:
+            return
+        self.known.add(storage)
+        size = storage.nbytes()
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._forget, size)
+
+    def _forget(self, size: int) -> None:
+        self.live -= size
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        result = operation(*arguments, **(options or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.add(leaf)
+        return result
+
+
+def estimate(config: TrainingConfig, width: int, height: int, frames: int, processes: int) -> Estimate:
+    """What the run would take with Wan's encoders on clips of this size, split by FSDP where there are more processes.
+
+    Raises:
+        ValueError: the backbone's file is missing or no Wan model, a stage wants longer clips, or a batch does not divide.
+    """
+    clips = PlannedClips(width, height, frames)
+    stage = max(config.stages, key=lambda stage: stage.batch * stage.latent_frames)
+    if stage.batch % processes:
+        raise ValueError(f"stages: a batch of {stage.batch} does not divide among {processes} processes")
+    share = stage.batch // processes
+    with torch.device("meta"):
+        if config.backbone.new:
+            dit = backbone.new_dit(config.backbone.new, *reversed(WAN_TEXT))
+        else:
+            dit = backbone.planned_dit(config.backbone.file)
+        model = assemble_model(config, clips, dit)
+    with FakeTensorMode():
+        without_memory(model)
+        batch = ExampleSource(clips, config.conditions, config.shift, config.seed).batch(range(share), stage.latent_frames)
+        kept, passing = count_memory(model, batch, config)
+        with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as flops:
+            run_step(model, batch, config)
+    if processes > 1:
+        kept, passing = kept // processes, passing + gathered_bytes(model)
+    learned, frozen = Counter(), 0
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            learned[branch_of(name)] += parameter.numel()
+        else:
+            frozen += parameter.numel()
+    return Estimate(dict(learned), frozen, kept, passing, flops.get_total_flops())
+
+
+def count_memory(model: FlowMatching, batch: Batch, config: TrainingConfig) -> tuple[int, int]:
+    """Bytes that stay from step to step, gradients among them, and the most that a step holds beside them."""
+    memory = LiveMemory()
+    for parameter in model.parameters():
+        memory.add(parameter)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with memory:
+        average = [parameter.detach().clone() for parameter in learned]
+        for parameter in learned:
+            parameter.grad = torch.zeros_like(parameter)
+        optimizers = build_optimizers(config.optimizer, model, config.weight_decay)
+        for optimizer in optimizers:
+            optimizer.step()
+        kept = memory.peak = memory.live
+        for name in batch.present:
+            memory.add(getattr(batch, name))
+        run_step(model, batch, config)
+        for optimizer in optimizers:
+            optimizer.step()
+    del average
+    return kept, memory.peak - kept
+
+
+def gathered_bytes(model: FlowMatching) -> int:
+    """What FSDP puts together at once: weights and gradients of all that is not split apart, and of two units, the one
+    that is used and the next.
+    """
+    units = [module for module in model.modules() if type(module).__name__ in model._no_split_modules]
+    sizes = [sum(parameter.nbytes for parameter in unit.parameters()) for unit in units]
+    rest = sum(parameter.nbytes for parameter in model.parameters()) - sum(sizes)
+    return 2 * (rest + 2 * max(sizes))
+
+
+def without_memory(model: nn.Module) -> None:
+    """Give a model of the meta device parameters that only pretend to be on the CPU, where autocast is known."""
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            pretended = torch.empty(parameter.shape, dtype=parameter.dtype)
+            setattr(module, name, nn.Parameter(pretended, parameter.requires_grad))
+
+
+def run_step(model: FlowMatching, batch: Batch, config: TrainingConfig) -> None:
+    """Forward and backward pass."""
+    with torch.autocast("cpu", torch.bfloat16, config.precision == "bf16", cache_enabled=False):
+        loss = model(batch)
+    loss.backward()
+
+
+CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda query, key, value, *_, **__: sdpa_flop_count(
+        query, key, value
+    ),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda gradient, query, key, value, *_, **__: (
+        sdpa_backward_flop_count(gradient, query, key, value)
+    ),
+}
+"""From the shapes: PyTorch counts attention on GPUs alone."""

@@ -1,0 +1,118 @@
+"""What a run would take: counted from shapes, compared with formulas and with the real thing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from apoavatar_core.training.config import Backbone, TrainingConfig, build
+
+CONFIGS = Path(__file__).resolve().parents[2] / "apoavatar_core" / "training" / "configs"
+DIMENSIONS = {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}
+
+
+@pytest.fixture
+def run(training, tmp_path) -> TrainingConfig:
+    """A run that nothing was prepared for."""
+    content = {
+        "data": tmp_path / "none",
+        "run": tmp_path / "run",
+        "backbone": {"new": DIMENSIONS},
+        "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
+        "stages": [{"steps": 1, "batch": 1, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3}],
+    }
+    return build(TrainingConfig, content, "the configuration")
+
+
+def estimated(run: TrainingConfig, processes: int = 1, frames: int = 9, side: int = 64):
+    from apoavatar_core.training.estimate import estimate
+
+    return estimate(run, side, side, frames, processes)
+
+
+def test_memory_is_counted_by_what_is_alive() -> None:
+    from apoavatar_core.training.estimate import LiveMemory
+
+    with LiveMemory() as memory:
+        first = torch.zeros(1000)
+        second = first + 1
+        del first
+        seen = second.view(10, 100)
+    assert (memory.live, memory.peak) == (4000, 8000)
+    del second, seen
+    assert memory.live == 0
+
+
+def test_attention_counts_two_products_forward_and_five_back() -> None:
+    from apoavatar_core.training.estimate import CPU_ATTENTION
+
+    query, key, value = (torch.ones(2, 3, 64, 16, requires_grad=True) for _ in range(3))
+    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as flops:
+        F.scaled_dot_product_attention(query, key, value).sum().backward()
+    assert flops.get_total_flops() == 7 * 2 * (2 * 3) * 64 * 64 * 16
+
+
+def test_a_run_keeps_weights_gradients_average_and_two_moments(run) -> None:
+    from comfy.ldm.wan.model import WanModel
+
+    found = estimated(run)
+    real = WanModel(operations=torch.nn, in_dim=36, text_dim=4096, text_len=512, **DIMENSIONS)
+    assert found.learned["text"] + found.learned["video"] == sum(parameter.numel() for parameter in real.parameters())
+    assert found.frozen == 0
+    assert found.kept == pytest.approx(5 * 4 * sum(found.learned.values()), rel=0.01)
+    assert f"{found.flops / 1e12:,.1f} TFLOP" in found.text()
+
+
+def test_twice_the_batch_is_twice_the_work_and_recomputing_trades_work_for_memory(run) -> None:
+    deep = replace(run, backbone=Backbone(new=DIMENSIONS | {"num_layers": 8}))
+    once = estimated(deep, side=256)
+    twice = estimated(replace(deep, stages=(replace(run.stages[0], batch=2),)), side=256)
+    recomputed = estimated(replace(deep, backbone=replace(deep.backbone, recompute=True)), side=256)
+    assert twice.flops == 2 * once.flops
+    assert once.flops < recomputed.flops < 1.5 * once.flops
+    assert recomputed.passing < once.passing < twice.passing
+
+
+def test_processes_share_what_is_kept_and_the_batch(run) -> None:
+    pair = replace(run, stages=(replace(run.stages[0], batch=2),))
+    alone, shared = estimated(run), estimated(pair, processes=2)
+    assert shared.kept == alone.kept // 2 and shared.flops == alone.flops
+    assert shared.passing > alone.passing
+    with pytest.raises(ValueError, match="a batch of 1 does not divide among 2 processes"):
+        estimated(run, processes=2)
+
+
+def test_a_file_is_judged_by_its_header(run, tmp_path) -> None:
+    from apoavatar_core.training import backbone
+    from apoavatar_core.training.export import export_dit
+
+    dit = backbone.new_dit(DIMENSIONS, 4096, 512)
+    path = tmp_path / "wan.safetensors"
+    export_dit(path, dit, dit.state_dict())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    stage = replace(run.stages[0], train=("audio", "pose", "lora"))
+    found = estimated(replace(run, backbone=Backbone(file=path, lora_rank=4), stages=(stage,)))
+    assert found.frozen == sum(parameter.numel() for parameter in dit.parameters())
+    for broken in (b"", b"no tensors here"):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="wan.safetensors is not there or no safetensors file"):
+            estimated(replace(run, backbone=Backbone(file=path)))
+
+
+def test_a_stage_of_longer_clips_is_refused(run) -> None:
+    with pytest.raises(ValueError, match="3 latent frames, and the clips have 2: raise --frames"):
+        estimated(run, frames=5)
+
+
+@pytest.mark.parametrize("name", ["wan21_1_3b", "wan21_14b"])
+def test_the_shipped_configurations_can_be_read(name) -> None:
+    from apoavatar_core.training.config import read_config
+
+    config = read_config(CONFIGS / f"{name}.yaml")
+    assert config.backbone.recompute and config.precision == "bf16"
