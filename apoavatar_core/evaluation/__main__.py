@@ -40,7 +40,8 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     variants.add_argument("--config", type=Path, default=ABLATION, metavar="CONFIG.yaml", help="one run's configuration")
     variants.add_argument("--runs", type=Path, default=Path("runs/ablation"), metavar="FOLDER", help="where the runs go")
     variants.add_argument("--seeds", type=positive, default=3, help="runs of every variant (default: %(default)s)")
-    variants.add_argument("--clips", type=positive, default=8, help="held-out clips (default: %(default)s)")
+    variants.add_argument("--clips", type=positive, default=6, help="held-out clips (default: %(default)s)")
+    variants.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N")
     variants.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "evidence.md", metavar="FILE")
 
     for command in (shipped, variants):
@@ -65,7 +66,7 @@ def ablate(arguments: argparse.Namespace, network: KeypointNetwork) -> None:
     from .ablation import Ablation
 
     ablation = Ablation(arguments.config, arguments.runs, arguments.seeds, arguments.clips)
-    evidence.run(ablation, arguments.out, network, lambda text: print(text, flush=True))
+    evidence.run(ablation, tuple(arguments.share), arguments.out, network, lambda text: print(text, flush=True))
 
 
 def measure_tiny(arguments: argparse.Namespace, network: KeypointNetwork) -> None:

@@ -86,6 +86,10 @@ class Ablation:
         """Every variant once; the paper's method is the last row of both tables."""
         return list({variant.key: variant for variant in (*TABLE_4, *TABLE_5)}.values())
 
+    def all_runs(self) -> list[tuple[Variant, int]]:
+        """Every variant from every seed: all of them once before any of them again."""
+        return [(variant, seed) for seed in range(self.seeds) for variant in self.variants]
+
     def folder(self, variant: Variant, seed: int) -> Path:
         return self.runs / f"{variant.key}_{seed}"
 

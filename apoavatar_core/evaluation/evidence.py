@@ -10,6 +10,7 @@ import numpy as np
 
 from ..checkpoints.safe_file import write_text
 from ..pose import KeypointNetwork
+from ..shares import share_of
 from ..synthetic import Clip
 from ..synthetic.motion import frame_loudness
 from . import measures, tiny
@@ -40,18 +41,43 @@ def write_evidence(path: Path, ablation: Ablation, results: Results, network: Ke
 def page(ablation: Ablation, results: Results, bounds: Mapping[str, Mapping[str, float]], picture: str) -> str:
     """The whole page in Markdown."""
     seeds = f"{ablation.seeds} seed{'s' * (ablation.seeds != 1)}"
+    seconds, runs = ablation.training_seconds(), len(ablation.all_runs())
     return f"""# Evidence
 
-The paper's ablations in miniature: the tiny model on the synthetic presenter, whose voice, pose and colours are known. Every
-variant was trained as [`{ablation.config.name}`](../apoavatar_core/training/configs/{ablation.config.name}) says, from
-{seeds}, and made {ablation.clips} held-out clips from portrait and voice alone. Mean ± deviation over the seeds.
-This page is written by
+The shipped model in its four modes, and the paper's ablations in miniature, on the synthetic presenter, whose voice, pose and
+colours are known.
+
+## The modes
+
+One voice, every sixth frame under the waveform, with the gate's keep weight in orange, made by the shipped workflows
+(`python workflows/make_pictures.py`). By the voice alone:
+
+![Pose-free: the hands rise on the accents](demo.jpg)
+
+A given pose as it is, and the same pose refocused by the voice, so that it acts less where the voice is quiet:
+
+![Hard: the given pose](hard.jpg)
+![Refocused: the given pose where the voice is loud](refocused.jpg)
+
+Without a portrait:
+
+![Reference-free: a person of words](reference_free.jpg)
+
+How well each of them follows voice, pose and portrait is measured in the [model card](model_card.md).
+
+## How the variants were compared
+
+Every variant is a new adapter on the shipped backbone, trained with it as
+[`{ablation.config.name}`](../apoavatar_core/training/configs/{ablation.config.name}) says, at equal budget, from {seeds}, and made
+{ablation.clips} held-out clips from portrait and voice alone. Mean ± deviation over the seeds. The backbone had learned with refocusing
+and frame-wise interaction before; its adapter was left out. This page is written by
 
 ```
 python -m apoavatar_core.evaluation ablate --seeds {ablation.seeds} --clips {ablation.clips}
 ```
 
-One training took {ablation.training_seconds():.0f} s on the machine that ran it.
+(`--share 0 2` and `--share 1 2` split the runs between two processes.) One training took {seconds:.0f} s on the machine that ran
+it, all {runs} together {runs * seconds / 3600:.1f} hours.
 
 | column | what it is |
 | --- | --- |
@@ -63,11 +89,13 @@ One training took {ablation.training_seconds():.0f} s on the machine that ran it
 | identity ΔE | colour difference of skin, hair and clothes from the portrait |
 | Fréchet | distance of the keypoint network's features between generated and drawn clips; not comparable with published FVD |
 
+What exceeds both deviations together counts as better or worse.
+
 ## Pose prior (the paper's Table 4)
 
 {table(TABLE_4, results, bounds)}
 
-{verdict(TABLE_4, results)}
+{verdicts(TABLE_4, results)}
 
 ![Loudness (grey) and hand speed (red) of one clip]({picture})
 
@@ -77,7 +105,7 @@ Loudness (grey) and hand speed (red) of the first held-out clip, as in the paper
 
 {table(TABLE_5, results, bounds)}
 
-{verdict(TABLE_5, results)}
+{verdicts(TABLE_5, results)}
 """
 
 
@@ -97,22 +125,27 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f}{deviation}"
 
 
-def verdict(variants: Sequence[Variant], results: Results) -> str:
-    """In which columns the paper's method, the last variant, is better or worse than the baseline, the first, by more
-    than both deviations together; the paper has it better in all of them.
-    """
-    first, last = results[variants[0].key], results[variants[-1].key]
+def verdicts(variants: Sequence[Variant], results: Results) -> str:
+    """How each row compares with the first, and the last, the paper's method, with those between."""
+    first, *between, last = variants
+    pairs = [(variant, first) for variant in (*between, last)] + [(last, variant) for variant in between]
+    lines = [f"- {verdict(*pair, results)}" for pair in pairs]
+    return "\n".join([*lines, "", "The paper has every row better than the first, and its last better than all of them."])
+
+
+def verdict(variant: Variant, other: Variant, results: Results) -> str:
+    """In which columns a variant is better or worse than another by more than both deviations together."""
     better, worse, open_ = [], [], []
     for name, title in COLUMNS.items():
         if title[-1] not in (HIGHER, LOWER):
             continue
-        before, after = (np.array([run[name] for run in runs]) for runs in (first, last))
+        after, before = (np.array([run[name] for run in results[row.key]]) for row in (variant, other))
         gain = (after.mean() - before.mean()) * (1 if title.endswith(HIGHER) else -1)
         noise = before.std(ddof=1) + after.std(ddof=1) if len(before) > 1 else np.inf
         (open_ if abs(gain) <= noise else better if gain > 0 else worse).append(title[:-2])
     return (
-        f"The paper's method against the baseline: **better** in {listed(better)}; **worse** in {listed(worse)}; within the "
-        f"deviations in {listed(open_)}. The paper reports it better throughout."
+        f"*{variant.title}* against *{other.title}*: **better** in {listed(better)}; **worse** in {listed(worse)}; "
+        f"undecided in {listed(open_)}."
     )
 
 
@@ -151,14 +184,20 @@ def write_png(path: Path, rgb: np.ndarray) -> None:
     cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
 
-def run(ablation: Ablation, out: Path, network: KeypointNetwork, say: Callable[[str], None]) -> None:
-    """Train and measure every variant from every seed, keeping what is there already, and write the page."""
-    total = len(ablation.variants) * ablation.seeds
-    results: dict[str, list[dict[str, float]]] = {}
-    for seed in range(ablation.seeds):
-        for variant in ablation.variants:
-            say(f"run {sum(map(len, results.values())) + 1}/{total}: {ablation.folder(variant, seed).name}")
-            ablation.train(variant, seed)
-            results.setdefault(variant.key, []).append(ablation.measure(variant, seed, network))
+def run(ablation: Ablation, share: tuple[int, int], out: Path, network: KeypointNetwork, say: Callable[[str], None]) -> None:
+    """Train and measure every variant from every seed, keeping what is there already, and write the page.
+
+    share: process k of n, which does its share of the runs and writes no page.
+    """
+    runs = ablation.all_runs()
+    found = {}
+    for number, (variant, seed) in share_of(list(enumerate(runs)), share):
+        say(f"run {number + 1}/{len(runs)}: {ablation.folder(variant, seed).name}")
+        ablation.train(variant, seed)
+        found[variant.key, seed] = ablation.measure(variant, seed, network)
+    if share[1] > 1:
+        say("done; when the other shares are too, the same command without --share writes the page")
+        return
+    results = {variant.key: [found[variant.key, seed] for seed in range(ablation.seeds)] for variant in ablation.variants}
     write_evidence(out, ablation, results, network)
     say(f"wrote {out}")

@@ -19,6 +19,7 @@ from ..checkpoints.safe_file import write_tensors
 from ..pose.keypoints import LIPS, VISIBLE, PersonKeypoints, from_frame
 from ..pose.render import render_pose
 from ..refocusing import RefocusingConfig, refocus
+from ..shares import share_of
 from ..speaking_prompt import SPEAKING_PROMPT, append_tokens
 from ..waveform import SAMPLE_RATE
 from .clips import ClipBank, StoredClip
@@ -72,11 +73,11 @@ def prepare(
     share: tuple[int, int] = (0, 1),
     batch: int = 4,
 ) -> None:
-    """Prepare the source's clips number `share[0]`, + share[1], …; those already there are kept, and those that cannot
-    be read are named, skipped and counted.
+    """Prepare the source's clips, of several processes only this one's share; those already there are kept, and those
+    that cannot be read are named, skipped and counted.
     """
     out.mkdir(parents=True, exist_ok=True)
-    names = source.names()[share[0] :: share[1]]
+    names = share_of(source.names(), share)
     missing = [name for name in names if not (out / f"{name}.safetensors").exists()]
     skipped: list[str] = []
 

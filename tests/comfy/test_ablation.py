@@ -40,6 +40,11 @@ def test_variants_are_trained_measured_once_and_written_down(prepare_clips, comf
     ablation.train(trained[0], 0)
     assert weights.stat().st_mtime_ns == written
 
+    # Of seven variants every seventh from the fourth is refocusing, which is there already.
+    evidence.run(ablation, (3, 7), tmp_path / "none.md", network, print)
+    assert not (tmp_path / "none.md").exists()
+    assert len(list((tmp_path / "runs").iterdir())) == len(trained)
+
     # The others' numbers are borrowed: this is about the page.
     results = {variant.key: [found] for variant in ablation.variants}
     evidence.write_evidence(tmp_path / "docs" / "evidence.md", ablation, results, network)
