@@ -155,7 +155,9 @@ class InjectAudio(AdapterPatch):
 MASK = 4  # channels of the mask before the reference latents in Wan 2.1's image condition
 
 
-def hold_given(executor, x: torch.Tensor, timestep: torch.Tensor, c_concat: torch.Tensor | None = None, *args, **kwargs):
+def hold_given(
+    executor, x, timestep, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs
+) -> torch.Tensor:
     """APPLY_MODEL wrapper: latents of earlier frames take the place of the first noisy ones; without them a reference
     latent does, wherever one is given.
 
@@ -163,12 +165,17 @@ def hold_given(executor, x: torch.Tensor, timestep: torch.Tensor, c_concat: torc
     """
     motion = kwargs.pop(MOTION, None)
     if motion is not None:
+        if "context_window" in transformer_options:
+            raise ValueError(
+                "A clip that goes on from previous_frames cannot be made in context windows: leave out the Context Windows "
+                "node and make the clip in pieces, each from the end of the one before."
+            )
         motion = executor.class_obj.process_latent_in(motion).to(x)
         x = torch.cat([motion, x[:, :, motion.shape[2] :]], dim=2)
     elif c_concat is not None and c_concat.shape[1] == MASK + x.shape[1]:
         given = c_concat[:, :MASK].amin(1, keepdim=True) > 0
         x = torch.where(given, c_concat[:, MASK:].to(x), x)
-    return executor(x, timestep, c_concat, *args, **kwargs)
+    return executor(x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
 def end_with_motion(executor, *args, **kwargs):

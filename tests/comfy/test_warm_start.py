@@ -184,6 +184,18 @@ def test_a_continued_clip_is_the_native_node_s(pack, model, patch, file, vae, po
     assert (ours(pack, model, file, vae, portrait, heard, previous.flip(0)) - expected)[:, :, 3:].abs().max() > 1e-3
 
 
+def test_a_continued_clip_in_context_windows_is_refused(pack, model, file, vae, portrait) -> None:
+    import comfy.context_windows
+    from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
+
+    _, heard = voices(60)
+    schedule, fusing = comfy.context_windows.ContextSchedules.STATIC_STANDARD, comfy.context_windows.ContextFuseMethods.PYRAMID
+    (windowed,) = WanContextWindowsManualNode.execute(model, 9, 4, schedule, 1, False, fusing, False).result
+    assert ours(pack, windowed, file, vae, portrait, heard).isfinite().all()
+    with pytest.raises(ValueError, match="previous_frames cannot be made in context windows"):
+        ours(pack, windowed, file, vae, portrait, heard, torch.rand(25, SIDE, SIDE, 3))
+
+
 def test_in_bf16_a_warm_start_stays_as_near(pack, patch, file, vae, portrait) -> None:
     theirs, heard = voices()
     model = wan_model(torch.bfloat16)
