@@ -1,7 +1,7 @@
 """Picture the workflows: `python workflows/make_pictures.py`, in the environment of `dev.py`, with Chromium.
 
 Runs those whose models are in the repository and writes frames of their films as thumbnails beside them, and strips of each
-mode's frames into `docs`. The thumbnails of the others show their graphs.
+mode's frames into `docs`, with the page that shows the graph. The thumbnails of the others show their graphs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import base64
 import io
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
@@ -34,6 +37,11 @@ THUMBNAIL = 512
 THUMBNAIL_FRAMES = (8, 16, 22, 36)
 STRIP_FRAMES = range(0, 48, 6)
 CELL = 256
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
+THUMBNAIL_PAGE = (1600, 1600)
+GRAPH_PAGE = (1950, 804)
+BARS = 92
+"""Pixels that the page's own bars and menus take at the edges."""
 
 
 def main() -> None:
@@ -51,11 +59,18 @@ def main() -> None:
             workflow.set_input(prompt, "ApoAvatarConditioning", "pose_mode", pose_mode)
             write(layout.root / "docs" / f"{name}.jpg", film_under_its_sound(*run(running, prompt)))
         for path in sorted(FOLDER.glob("wan*.json")):
-            write(path.with_suffix(".jpg"), graph(running, path))
+            with page_with(running, path, THUMBNAIL_PAGE, 0) as page:
+                drawn = decoded(base64.b64decode(page.evaluate(CANVAS).partition(",")[2]))
+            write(path.with_suffix(".jpg"), cv2.resize(drawn, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
+        width, height = GRAPH_PAGE
+        with page_with(running, FOLDER / "tiny_image_audio.json", GRAPH_PAGE, BARS) as page:
+            clip = {"x": BARS, "y": BARS, "width": width - 2 * BARS, "height": height - 2 * BARS}
+            write(layout.root / "docs" / "graph.jpg", decoded(page.screenshot(clip=clip)))
 
 
-FILL_CANVAS = """([x, y, width, height]) => {
-    const {canvas, ds} = app.canvas, scale = Math.min(canvas.width / width, canvas.height / height);
+FILL_CANVAS = """([x, y, width, height, bars]) => {
+    const {canvas, ds} = app.canvas;
+    const scale = Math.min((canvas.width - 2 * bars) / width, (canvas.height - 2 * bars) / height);
     [ds.scale, ds.offset] = [scale, [canvas.width / scale / 2 - x - width / 2, canvas.height / scale / 2 - y - height / 2]];
     app.canvas.draw(true, true);
 }"""
@@ -66,29 +81,30 @@ CANVAS = """() => {
 }"""
 
 
-def graph(running: server.ComfyServer, path: Path) -> np.ndarray:
-    """The graph of a workflow as ComfyUI's page draws it: [THUMBNAIL, THUMBNAIL, 3]."""
-    from playwright.sync_api import sync_playwright
-
+@contextmanager
+def page_with(running: server.ComfyServer, path: Path, size: tuple[int, int], bars: int) -> Iterator[Page]:
+    """ComfyUI's page of this size with a workflow in its middle, `bars` pixels from the edges where the page has its own."""
     saved = workflow.load(path)
     corners = np.array([group["bounding"] for group in saved["groups"]])
     low, high = corners[:, :2].min(0), (corners[:, :2] + corners[:, 2:]).max(0)
+    width, height = size
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox"])
-        context = browser.new_context(viewport={"width": 1600, "height": 1600}, locale="en-US")
-        context.request.post(f"{running.url}/settings", data={"Comfy.TutorialCompleted": True})
+        context = browser.new_context(viewport={"width": width, "height": height}, locale="en-US")
+        context.request.post(f"{running.url}/settings", data=SETTINGS)
         page = context.new_page()
         page.goto(running.url)
         page.wait_for_function("window.app?.graph?.nodes.length > 0")
         page.evaluate("saved => app.loadGraphData(saved)", saved)
         page.wait_for_timeout(2000)
-        page.evaluate(FILL_CANVAS, [*low.tolist(), *(high - low).tolist()])
+        page.evaluate(FILL_CANVAS, [*low.tolist(), *(high - low).tolist(), bars])
         page.wait_for_timeout(2000)  # for the loaders' pictures
-        drawn = page.evaluate(CANVAS)
+        yield page
         browser.close()
-    content = np.frombuffer(base64.b64decode(drawn.partition(",")[2]), np.uint8)
-    picture = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+
+
+def decoded(png: bytes) -> np.ndarray:
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def run(running: server.ComfyServer, prompt: dict) -> tuple[list[np.ndarray], np.ndarray]:
