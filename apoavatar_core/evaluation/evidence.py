@@ -144,7 +144,7 @@ def verdicts(variants: Sequence[Variant], results: Results) -> str:
     ]
     agreed, contradicted, undecided = (sum(len(found[part]) for found in compared) for part in range(3))
     summary = (
-        f"The paper has the first named of each pair better throughout. Here that holds in {agreed} of "
+        f"In the paper's own columns the first named of each pair is the better throughout. Here that holds in {agreed} of "
         f"{agreed + contradicted + undecided} comparisons, the opposite in {contradicted}, and {undecided} are undecided."
     )
     return "\n".join([*lines, "", summary])
