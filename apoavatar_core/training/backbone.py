@@ -157,11 +157,12 @@ def planned_dit(path: Path) -> nn.Module:
     import comfy.utils
 
     try:
-        entries = json.loads(comfy.utils.safetensors_header(str(path)))
-    except (OSError, TypeError, ValueError, struct.error):
+        entries = dict(json.loads(comfy.utils.safetensors_header(str(path))))
+        metadata = entries.pop("__metadata__", None)
+        tensors = {name: torch.empty(entry["shape"]) for name, entry in entries.items()}
+    except (OSError, KeyError, TypeError, ValueError, struct.error):
         raise ValueError(f"backbone: {path} is not there or no safetensors file") from None
-    metadata = entries.pop("__metadata__", None)
-    return dit_for(path, {name: torch.empty(entry["shape"]) for name, entry in entries.items()}, metadata)
+    return dit_for(path, tensors, metadata)
 
 
 def dit_for(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None) -> nn.Module:

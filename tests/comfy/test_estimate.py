@@ -99,7 +99,7 @@ def test_a_file_is_judged_by_its_header(run, tmp_path) -> None:
     stage = replace(run.stages[0], train=("audio", "pose", "lora"))
     found = estimated(replace(run, backbone=Backbone(file=path, lora_rank=4), stages=(stage,)))
     assert found.frozen == sum(parameter.numel() for parameter in dit.parameters())
-    for broken in (b"", b"no tensors here"):
+    for broken in (b"", b"no tensors here", b"\2\0\0\0\0\0\0\0[1", b"\7\0\0\0\0\0\0\0{\"a\":1}"):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="wan.safetensors is not there or no safetensors file"):
             estimated(replace(run, backbone=Backbone(file=path)))
