@@ -53,11 +53,12 @@ class Trainer:
         optimizers = build_optimizers(config.optimizer, self.model, config.weight_decay)
         saved = self._load() if self.checkpoint.exists() else None
         self.step, self.position = (saved["step"], saved["position"]) if saved else (0, 0)
-        pretrained = self.weights()
+        learned = self.learned()
+        pretrained = {name: learned[name].detach().clone() for name in self.restored()}
         # FSDP splits the model where it is; DDP puts a module around it.
         self.wrapped, *self.optimizers = self.accelerator.prepare(self.model, *optimizers)
         learned = self.learned()
-        self.pretrained = {name: split_like(pretrained[name], learned[name]) for name in self.restored()}
+        self.pretrained = {name: split_like(tensor, learned[name]) for name, tensor in pretrained.items()}
         if saved:
             self.set_weights({name: split_like(tensor, learned[name]) for name, tensor in saved["model"].items()})
             for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
