@@ -17,6 +17,7 @@ def initialize_with_fsdp(self, *arguments, fsdp_plugin=None, **options) -> None:
     if fsdp_plugin is not None:
         self.distributed_type = DistributedType.FSDP
         self.fsdp_plugin = fsdp_plugin
+        print(f"FSDP {fsdp_plugin.fsdp_version} on the CPU", flush=True)
 
 
 AcceleratorState.__init__ = initialize_with_fsdp

@@ -265,6 +265,7 @@ def test_weights_split_between_processes_learn_the_same(trainer, config, comfyui
         beginning.save()
     result = launch(content, tmp_path, 2, comfyui_folder, "--resume", fsdp=2)
     assert result.returncode == 0, result.stderr[-3000:]
+    assert "FSDP 2 on the CPU" in result.stdout
 
     two = torch.load(settings.run / "state.pt", weights_only=True)
     for ours, theirs in ((two["model"], one.weights()), (two["average"], one.average)):

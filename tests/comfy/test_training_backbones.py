@@ -81,6 +81,8 @@ def test_a_frozen_backbone_in_bf16_predicts_what_autocast_would(trainer, config,
             return run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
 
     found = velocity()
+    with run.accelerator.autocast():
+        assert not torch.is_autocast_cache_enabled()  # it would keep every learned weight in bf16 as well
     whole = load_file(file)
     for name, parameter in dit.named_parameters():
         if ".lora_" not in name:
