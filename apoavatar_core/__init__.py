@@ -1,4 +1,4 @@
-"""The ApoAvatar method in plain PyTorch: nothing in this package imports ComfyUI.
+"""The ApoAvatar method in plain PyTorch: only the room `comfyui` touches ComfyUI.
 
 Sections ("§") and equation numbers in the docstrings are the paper's.
 """

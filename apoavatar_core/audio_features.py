@@ -4,25 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .clip_length import TEMPORAL_STRIDE, latent_frames
+from .grid import AUDIO_RATE, AUDIO_ROWS, AUDIO_WINDOW, FRAMES_PER_LATENT, fills_latent_frames, latent_frames
 from .waveform import SAMPLE_RATE, check_fps, mono_16k
-
-__all__ = [
-    "FEATURE_RATE",
-    "ROWS_PER_LATENT_FRAME",
-    "WINDOW",
-    "LogMelEncoder",
-    "features_at_video_rate",
-    "frames_of_voice",
-    "latent_frame_windows",
-]
-
-FEATURE_RATE = 50
-"""Feature rows per second that audio encoders put out (wav2vec2, Whisper and LogMelEncoder alike)."""
-WINDOW = 5
-"""W_a: video frames whose features one video frame sees, itself in the middle."""
-ROWS_PER_LATENT_FRAME = TEMPORAL_STRIDE + WINDOW - 1
-"""Feature rows that the overlapping windows of one latent frame's four video frames cover together."""
 
 
 class LogMelEncoder:
@@ -38,7 +21,7 @@ class LogMelEncoder:
     layers = 1
     model_sample_rate = SAMPLE_RATE
 
-    HOP = SAMPLE_RATE // FEATURE_RATE
+    HOP = SAMPLE_RATE // AUDIO_RATE
     FFT = 1024
     LOWEST_HZ = 60.0
     HIGHEST_HZ = 7600.0
@@ -147,7 +130,7 @@ def features_at_video_rate(encoder_output: dict, frames: int, fps: float) -> Ten
     features = torch.cat([features, silence])
 
     last = features.shape[0] - 1
-    position = (torch.arange(frames, dtype=torch.float64) * (FEATURE_RATE / fps)).clamp(max=last)
+    position = (torch.arange(frames, dtype=torch.float64) * (AUDIO_RATE / fps)).clamp(max=last)
     before = position.floor().long()
     after = (before + 1).clamp(max=last)
     fraction = (position - before)[:, None].to(features)
@@ -157,7 +140,7 @@ def features_at_video_rate(encoder_output: dict, frames: int, fps: float) -> Ten
 def frames_of_voice(encoder_output: dict, fps: float) -> int:
     """How many video frames lie within the voice that an audio encoder's encode_audio returned."""
     rows = encoder_output["encoded_audio_all_layers"][0].shape[1]
-    return int((rows - 1) * fps / FEATURE_RATE) + 1
+    return int((rows - 1) * fps / AUDIO_RATE) + 1
 
 
 def latent_frame_windows(features: Tensor, frames: int | None = None, start: int = 0) -> Tensor:
@@ -180,9 +163,9 @@ def latent_frame_windows(features: Tensor, frames: int | None = None, start: int
     """
     if frames is None:
         frames = features.shape[0]
-    if frames % TEMPORAL_STRIDE != 1:
+    if not fills_latent_frames(frames):
         raise ValueError(f"the audio features cover {frames} frames; use a clip length of 4n + 1 frames.")
-    last_row = start + TEMPORAL_STRIDE * torch.arange(latent_frames(frames)) + WINDOW // 2
-    offset = torch.arange(1 - ROWS_PER_LATENT_FRAME, 1)
+    last_row = start + FRAMES_PER_LATENT * torch.arange(latent_frames(frames)) + AUDIO_WINDOW // 2
+    offset = torch.arange(1 - AUDIO_ROWS, 1)
     rows = (last_row + offset[:, None]).clamp(0, features.shape[0] - 1)
     return features[rows.to(features.device)]

@@ -12,17 +12,16 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import comfy.model_management
 import torch
 
-from apoavatar_core.adapters.audio_projection import VIDEO_FRAMES_PER_LATENT
 from apoavatar_core.checkpoints.multitalk import HEADS, REFINING_HEADS
-from apoavatar_core.checkpoints.safe_file import write_text
-from apoavatar_core.clip_length import latent_frames
-from apoavatar_core.evaluation.generator import comfyui_with_pack
+from apoavatar_core.files import write_whole
+from apoavatar_core.grid import FRAMES_PER_LATENT, LATENTS_PER_TOKEN, PIXELS_PER_LATENT, latent_frames
 
 from . import attention_forms, measuring
 from .attention_forms import BATCHED, BLOCK_DIAGONAL, DENSE, Attention
-from .contestants import NATIVE, OURS, PLAIN, VAE_STRIDE, WARM_START, Contestants, during_sampling
+from .contestants import NATIVE, OURS, PLAIN, WARM_START, Contestants, during_sampling
 from .report import Finding, Target, as_json, heading, machine, of_rounds, ratios, table
 from .sizes import SIZES, Size
 
@@ -34,8 +33,7 @@ DIFFERENT = Target("≥", 1e-2)
 
 SECONDS = "seconds of a call"
 
-PATCH = 2  # latents per token in height and width
-AUDIO_TOKENS = 8 * VIDEO_FRAMES_PER_LATENT
+AUDIO_TOKENS = 8 * FRAMES_PER_LATENT
 """Of InfiniteTalk, per latent frame."""
 MEBIBYTE = 2**20
 
@@ -90,15 +88,12 @@ def run(size_name: str | None, path: Path | None) -> None:
     found = measure(SIZES[size_name or ("true" if torch.cuda.is_available() else "cpu")], partial(print, flush=True))
     print(found.text())
     if path:
-        write_text(path, found.json())
+        write_whole(path, found.json())
         print(f"wrote {path}")
 
 
 def measure(size: Size, say: Callable[[str], object]) -> Benchmark:
     """The whole benchmark; `say` hears what is being done."""
-    comfyui_with_pack()
-    import comfy.model_management
-
     device = comfy.model_management.get_torch_device()
     where = machine(device)
     say("making random models ...")
@@ -121,7 +116,7 @@ def measure(size: Size, say: Callable[[str], object]) -> Benchmark:
 def tokens_per_frame(size: Size) -> int:
     """N_v."""
     height, width = size.picture
-    return height * width // (VAE_STRIDE * PATCH) ** 2
+    return height * width // (PIXELS_PER_LATENT * LATENTS_PER_TOKEN) ** 2
 
 
 def agreement(contestants: Contestants) -> list[Finding]:

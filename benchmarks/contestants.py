@@ -10,16 +10,27 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+import comfy.clip_vision
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.samplers
+import comfy.sd
 import torch
+from comfy.ldm.wan.model import WanModel
+from comfy_extras.nodes_model_patch import MultiTalkModelPatch
+from comfy_extras.nodes_wan import WanInfiniteTalkToVideo, linear_interpolation
 from einops import rearrange
 from torch import Tensor, nn
 
-from apoavatar_core.adapters import AdapterConfig, ApoAvatarAdapter
+from apoavatar_core.adapters import AdapterConfig
 from apoavatar_core.adapters.pose_adapter import group_by_latent_frame
 from apoavatar_core.audio_features import latent_frame_windows
 from apoavatar_core.checkpoints.multitalk import adapter_from_multitalk, is_new
-from apoavatar_core.clip_length import latent_frames
-from apoavatar_core.training.backbone import binding
+from apoavatar_core.comfyui import conditions
+from apoavatar_core.comfyui.attaching import attach
+from apoavatar_core.comfyui.loading import load_adapter
+from apoavatar_core.grid import LATENT_CHANNELS, MASK_CHANNELS, PIXELS_PER_LATENT, latent_frames
 
 from .sizes import Size
 
@@ -27,7 +38,6 @@ PLAIN, NATIVE, OURS = "plain Wan", "native InfiniteTalk", "ApoAvatar"
 WARM_START = "ApoAvatar before its training"
 """The adapter as it begins, and no pose: what it adds to InfiniteTalk changes nothing yet."""
 
-LATENT_CHANNELS, MASK_CHANNELS, VAE_STRIDE = 16, 4, 8
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 VOICE_LAYERS, VOICE_WIDTH = 12, 768
 """Of wav2vec2, which ComfyUI's InfiniteTalk layers are made for."""
@@ -39,7 +49,6 @@ Found = TypeVar("Found")
 
 class Contestants:
     """The models, ready to be called on clips of any length."""
-
     def __init__(self, size: Size):
         self.size, self.dtype = size, getattr(torch, size.dtype)
         self.model = random_wan(size, self.dtype)
@@ -61,18 +70,18 @@ class Contestants:
         """A native guider, which calls the model once a step, for each contestant on a clip of that many video frames."""
         height, width = self.size.picture
         patched, native, *_ = infinitetalk_node(self.model, self.infinitetalk, self.size, frames)
-        heard = {binding().AUDIO: voice_for_us(frames)}
+        heard = {conditions.AUDIO: voice_for_us(frames)}
         seen = heard | pose(frames, height, width)
         return {
             PLAIN: guider(self.model, native),
             NATIVE: guider(patched, native),
-            OURS: guider(self.adapted, binding().with_conditions(native, seen)),
-            WARM_START: guider(self.warm_start, binding().with_conditions(native, heard)),
+            OURS: guider(self.adapted, conditions.with_conditions(native, seen)),
+            WARM_START: guider(self.warm_start, conditions.with_conditions(native, heard)),
         }
 
     def noise(self, frames: int) -> Tensor:
         """[1, 16, T_lat, h, w]."""
-        height, width = (side // VAE_STRIDE for side in self.size.picture)
+        height, width = (side // PIXELS_PER_LATENT for side in self.size.picture)
         return random(1, LATENT_CHANNELS, latent_frames(frames), height, width, seed=3)
 
 
@@ -81,8 +90,6 @@ def during_sampling(guider, noise: Tensor, probe: Callable[[Callable[[], Tensor]
     """What `probe(call)` returns, where `call()` is one call of the model, as a sampler makes it. Everything that ComfyUI
     does once in a sampling, such as loading the model, is done before.
     """
-    import comfy.samplers
-
     found = []
 
     def sampler(model, x, sigmas, extra_args, **_):
@@ -100,8 +107,6 @@ def random(*shape: int, seed: int) -> Tensor:
 
 def random_like(tensors: Mapping[str, Tensor], dtype: torch.dtype, seed: int) -> dict[str, Tensor]:
     """Random weights of these names and shapes that keep activations near 1; the tensors themselves may be on `meta`."""
-    import comfy.model_management
-
     device = comfy.model_management.get_torch_device()  # sixteen billion numbers take a GPU seconds and a CPU minutes
     generator = torch.Generator(device).manual_seed(seed)
 
@@ -118,9 +123,6 @@ def bytes_of(tensors: Mapping[str, Tensor]) -> int:
 
 def random_wan(size: Size, dtype: torch.dtype):
     """A Wan 2.1 image-to-video MODEL, through ComfyUI's loader."""
-    import comfy.sd
-    from comfy.ldm.wan.model import WanModel
-
     told = {"num_heads": size.heads, "text_dim": size.text_width, "text_len": size.text_tokens}
     network = WanModel(
         model_type="i2v", dim=size.width, ffn_dim=size.feed_forward, num_layers=size.layers,
@@ -134,9 +136,6 @@ def random_wan(size: Size, dtype: torch.dtype):
 
 def infinitetalk_layers(size: Size, device: str, dtype: torch.dtype | None = None) -> nn.Module:
     """ComfyUI's InfiniteTalk layers with uninitialised weights."""
-    import comfy.ops
-    from comfy_extras.nodes_model_patch import MultiTalkModelPatch
-
     return MultiTalkModelPatch(
         in_dim=size.width, intermediate_dim=size.audio_hidden, out_dim=size.audio_width, num_layers=size.layers,
         operations=comfy.ops.manual_cast, device=device, dtype=dtype,
@@ -145,9 +144,6 @@ def infinitetalk_layers(size: Size, device: str, dtype: torch.dtype | None = Non
 
 def as_model_patch(layers: nn.Module, weights: dict[str, Tensor]):
     """MODEL_PATCH, as ComfyUI's loader makes it, but in the weights' own precision: that loader makes them fp32."""
-    import comfy.model_management
-    import comfy.model_patcher
-
     layers.load_state_dict(weights, assign=True)
     return comfy.model_patcher.CoreModelPatcher(
         layers, comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
@@ -155,24 +151,20 @@ def as_model_patch(layers: nn.Module, weights: dict[str, Tensor]):
 
 
 def with_adapter(model, config: AdapterConfig, weights: dict[str, Tensor]):
-    return binding().attach(model, binding().load_adapter(ApoAvatarAdapter, config, weights))
+    return attach(model, load_adapter(config, weights))
 
 
 class RandomLatents:
     """In the VAE's place: what the latents of the portrait show does not change what a call costs."""
-
     def encode(self, pictures: Tensor) -> Tensor:
         """[T, H, W, 3] → [1, 16, T_lat, H/8, W/8]."""
         frames, height, width = pictures.shape[:3]
-        return random(1, LATENT_CHANNELS, latent_frames(frames), height // VAE_STRIDE, width // VAE_STRIDE, seed=4)
+        return random(1, LATENT_CHANNELS, latent_frames(frames), height // PIXELS_PER_LATENT, width // PIXELS_PER_LATENT, seed=4)
 
 
 @torch.inference_mode()
 def infinitetalk_node(model, infinitetalk, size: Size, frames: int) -> tuple:
     """What ComfyUI's InfiniteTalk node returns: the patched MODEL, positive and negative CONDITIONING, and more."""
-    import comfy.clip_vision
-    from comfy_extras.nodes_wan import WanInfiniteTalkToVideo
-
     height, width = size.picture
     text = [[random(1, size.text_tokens, size.text_width, seed=5), {}]]
     looked_at = comfy.clip_vision.Output()
@@ -194,8 +186,6 @@ def voice_for_us(frames: int) -> Tensor:
 
     At the native node's moments, which differ from the pack's own by up to half a frame, so that both predict the same.
     """
-    from comfy_extras.nodes_wan import linear_interpolation
-
     heard = linear_interpolation(torch.cat(voice(frames)[1:]), input_fps=50, output_fps=25)
     return latent_frame_windows(rearrange(heard, "l t d -> t (l d)"))[None]
 
@@ -205,13 +195,12 @@ def pose(frames: int, height: int, width: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(8)
     grouped = group_by_latent_frame(torch.rand(1, frames, 3, height, width, generator=generator))
     return {
-        binding().POSE: rearrange(grouped, "b t f c h w -> b (f c) t h w").contiguous(),
-        binding().POSE_GATE: torch.full((1, grouped.shape[2], grouped.shape[1]), 0.5),
+        conditions.POSE: rearrange(grouped, "b t f c h w -> b (f c) t h w").contiguous(),
+        conditions.POSE_GATE: torch.full((1, grouped.shape[2], grouped.shape[1]), 0.5),
     }
 
 
 def guider(model, positive):
-    import comfy.samplers
 
     result = comfy.samplers.CFGGuider(model)
     result.set_conds(positive, positive)

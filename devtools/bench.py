@@ -20,6 +20,9 @@ def refuse_folders(parser: argparse.ArgumentParser, arguments: argparse.Namespac
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from benchmarks import adapters  # needs the environment
+    from apoavatar_core.comfyui.host import nodes_with_pack
+
+    nodes_with_pack()
+    from benchmarks import adapters
 
     adapters.run(arguments.size, arguments.json)

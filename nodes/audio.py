@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..apoavatar_core.refocusing import RefocusingConfig, refocus
 from ..apoavatar_core.refocusing_plot import plot_gate
 
-Gate = io.Custom("APOAVATAR_GATE")
+GateType = io.Custom("APOAVATAR_GATE")
 
 
 class LoudnessRefocusing(io.ComfyNode):
@@ -46,7 +46,7 @@ class LoudnessRefocusing(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Gate.Output(display_name="gate", tooltip="For the gate input of ApoAvatar Conditioning."),
+                GateType.Output(display_name="gate", tooltip="For the gate input of ApoAvatar Conditioning."),
                 io.Image.Output(display_name="plot", tooltip="The waveform with the keep weight over it."),
                 io.Float.Output(display_name="keep_weights", is_output_list=True, tooltip="1 − p for every frame."),
             ],

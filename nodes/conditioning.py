@@ -14,12 +14,12 @@ from comfy_extras.nodes_wan import Wan22ImageToVideoLatent
 from einops import rearrange
 
 from ..apoavatar_core.adapters.pose_adapter import group_by_latent_frame
-from ..apoavatar_core.audio_features import WINDOW, features_at_video_rate, frames_of_voice, latent_frame_windows
-from ..apoavatar_core.clip_length import latent_frames, round_to_clip_length
+from ..apoavatar_core.audio_features import features_at_video_rate, frames_of_voice, latent_frame_windows
+from ..apoavatar_core.comfyui import conditions
+from ..apoavatar_core.grid import AUDIO_WINDOW, latent_frames, round_to_clip_length
 from ..apoavatar_core.pose import canvas_size
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
-from . import binding
-from .audio import Gate
+from .audio import GateType
 from .pose import PoseKeypoint, render_keypoints
 
 POSE_FREE, HARD, REFOCUSED = "pose_free", "hard", "refocused"
@@ -81,8 +81,8 @@ def pose_condition(pose, gate_weights: torch.Tensor, width: int, height: int, st
         said.append(f"The pose has {frames.shape[0]} frames for a clip of {length}: the rest is left out.")
     grouped = group_by_latent_frame(frames[None, :length])
     return {
-        binding.POSE: rearrange(grouped, "b t f h w c -> b (f c) t h w").contiguous(),
-        binding.POSE_GATE: rearrange(group_by_latent_frame(gate_weights[None]), "b t f -> b f t").contiguous(),
+        conditions.POSE: rearrange(grouped, "b t f h w c -> b (f c) t h w").contiguous(),
+        conditions.POSE_GATE: rearrange(group_by_latent_frame(gate_weights[None]), "b t f -> b f t").contiguous(),
     }, said
 
 
@@ -108,7 +108,7 @@ def voice_windows(audio_features: dict, start: int, frames: int, fps: float) -> 
     the voice goes on.
     """
     end = start + frames
-    heard = max(end, min(end + WINDOW // 2, frames_of_voice(audio_features, fps)))
+    heard = max(end, min(end + AUDIO_WINDOW // 2, frames_of_voice(audio_features, fps)))
     return latent_frame_windows(features_at_video_rate(audio_features, heard, fps), frames, start)[None].float()
 
 
@@ -119,7 +119,7 @@ def motion_condition(previous_frames: torch.Tensor, motion_frames: int, vae, wid
             f"previous_frames has {previous_frames.shape[0]} frames but {motion_frames} go before the clip: give the whole "
             "video so far, or set motion_frames lower."
         )
-    return {binding.MOTION: vae.encode(fitted(previous_frames[-motion_frames:], width, height))}
+    return {conditions.MOTION: vae.encode(fitted(previous_frames[-motion_frames:], width, height))}
 
 
 def with_speaking_prompt(positive: list, clip) -> list:
@@ -158,7 +158,7 @@ class Conditioning(io.ComfyNode):
                 io.Image.Input("reference_image", optional=True, tooltip="The portrait; leave open to invent one from text."),
                 io.ClipVisionOutput.Input("clip_vision_output", optional=True, tooltip="For Wan 2.1 image-to-video models."),
                 io.MultiType.Input("pose", types=[PoseKeypoint, io.Image], optional=True, tooltip="Keypoints or rendered pose frames."),
-                Gate.Input("gate", optional=True, tooltip="From Audio Loudness Refocusing, for the refocused mode."),
+                GateType.Input("gate", optional=True, tooltip="From Audio Loudness Refocusing, for the refocused mode."),
                 io.Clip.Input("clip", optional=True, tooltip="Encodes the speaking prompt."),
                 io.MultiType.Input(
                     "reference_pose", types=[PoseKeypoint, io.Image], optional=True,
@@ -195,7 +195,7 @@ class Conditioning(io.ComfyNode):
         if previous_frames is not None:
             tensors |= motion_condition(previous_frames, motion_frames, vae, width, height)
             overlap, start = motion_frames, previous_frames.shape[0] - motion_frames
-        tensors[binding.AUDIO] = voice_windows(audio_features, start, frames, fps)
+        tensors[conditions.AUDIO] = voice_windows(audio_features, start, frames, fps)
         if pose_mode != POSE_FREE:
             if pose is None:
                 raise ValueError(f"pose_mode '{pose_mode}' needs a pose: connect one or choose 'pose_free'.")
@@ -204,7 +204,7 @@ class Conditioning(io.ComfyNode):
             tensors |= condition
             said += changes
             if reference_pose is not None:
-                tensors[binding.REFERENCE_POSE] = drawn(reference_pose[:1], width, height).movedim(-1, 1)[:, :, None]
+                tensors[conditions.REFERENCE_POSE] = drawn(reference_pose[:1], width, height).movedim(-1, 1)[:, :, None]
         if speaking_prompt and clip is not None:
             positive = with_speaking_prompt(positive, clip)
 
@@ -214,7 +214,7 @@ class Conditioning(io.ComfyNode):
                 device=comfy.model_management.intermediate_device(),
             )
         }
-        values = {binding.LATENT_CHANNELS: vae.latent_channels}
+        values = {conditions.LATENT_CHANNELS: vae.latent_channels}
         if vae.latent_channels == Wan22.latent_channels:  # Wan 2.2 5B finds its first frame in the latent itself
             reference = None if reference_image is None else reference_image[:1, ..., :3]
             (latent,) = Wan22ImageToVideoLatent.execute(vae, width, height, frames, 1, reference).result
@@ -223,7 +223,7 @@ class Conditioning(io.ComfyNode):
         if clip_vision_output is not None:
             values["clip_vision_output"] = clip_vision_output
         positive, negative = (
-            binding.with_conditions(node_helpers.conditioning_set_values(conditioning, values), tensors)
+            conditions.with_conditions(node_helpers.conditioning_set_values(conditioning, values), tensors)
             for conditioning in (positive, negative)
         )
         for sentence in said:

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import comfy.audio_encoders.audio_encoders
-import comfy.sd
-import comfy.utils
 import folder_paths
 from comfy_api.latest import io
 
-from ..apoavatar_core.adapters import ApoAvatarAdapter
 from ..apoavatar_core.audio_features import LogMelEncoder
 from ..apoavatar_core.checkpoints import presets
-from ..apoavatar_core.checkpoints.adapter_file import read_adapter
 from ..apoavatar_core.checkpoints.presets import ADAPTERS
-from ..apoavatar_core.checkpoints.safe_file import json_field, read_metadata, read_tensors
-from ..apoavatar_core.checkpoints.unianimate import read_unianimate, with_unianimate
-from . import binding
+from ..apoavatar_core.comfyui import loading
 
 MODEL_PATCHES, LORAS = "model_patches", "loras"
 OWN_POSE_ADAPTER = "the adapter's own"
-
-
-def load_tiny_text_encoder():
-    """The preset's T5 as a native CLIP; its file carries the tokenizer and the dimensions."""
-    metadata, tensors = read_metadata(presets.TINY_T5), read_tensors(presets.TINY_T5)
-    return binding.text_encoder(tensors, json_field(metadata, "config", presets.TINY_T5))
-
-
-def load_vae(path):
-    tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
-    vae = comfy.sd.VAE(sd=tensors, metadata=metadata)
-    vae.throw_exception_if_invalid()
-    return vae
 
 
 def adapter_files() -> list[str]:
@@ -46,16 +26,6 @@ def pose_model_files() -> list[str]:
 
 def path_of(name: str, folder: str, other_folder: str) -> str:
     return folder_paths.get_full_path(folder, name) or folder_paths.get_full_path_or_raise(other_folder, name)
-
-
-def apply_adapter(model, path, pose_path=None):
-    """A clone of MODEL with the adapter file attached, and with it UniAnimate's pose model and LoRA if there is one."""
-    config, tensors = read_adapter(path)
-    if pose_path is not None:
-        stacks, lora = read_unianimate(pose_path)
-        config, tensors = with_unianimate(config, tensors, stacks)
-        model = binding.with_lora(model, lora)
-    return binding.attach(model, binding.load_adapter(ApoAvatarAdapter, config, tensors))
 
 
 class LoadModels(io.ComfyNode):
@@ -86,37 +56,23 @@ class LoadModels(io.ComfyNode):
     @classmethod
     def execute(cls, preset: dict) -> io.NodeOutput:
         if preset["preset"] == "tiny":
-            model = comfy.sd.load_diffusion_model(str(presets.TINY_DIT))
+            model = loading.load_diffusion_model(presets.TINY_DIT)
             return io.NodeOutput(
-                apply_adapter(model, presets.TINY_ADAPTER),
-                load_tiny_text_encoder(),
-                load_vae(presets.TINY_VAE),
+                loading.apply_adapter(model, presets.TINY_ADAPTER),
+                loading.load_tiny_text_encoder(),
+                loading.load_vae(presets.TINY_VAE),
                 LogMelEncoder(),
             )
-        paths = {
-            name: folder_paths.get_full_path_or_raise(folder, preset[name])
-            for name, folder in (
-                ("diffusion_model", "diffusion_models"),
-                ("vae", "vae"),
-                ("text_encoder", "text_encoders"),
-                ("audio_encoder", "audio_encoders"),
-            )
-        }
-        paths["adapter"] = path_of(preset["adapter"], ADAPTERS, MODEL_PATCHES)
-        audio_encoder = comfy.audio_encoders.audio_encoders.load_audio_encoder_from_sd(
-            comfy.utils.load_torch_file(paths["audio_encoder"], safe_load=True)
-        )
-        if audio_encoder is None:
-            raise ValueError(f"{preset['audio_encoder']} is not an audio encoder that ComfyUI knows: choose a wav2vec2 file.")
+
+        def chosen(name: str, folder: str) -> str:
+            return folder_paths.get_full_path_or_raise(folder, preset[name])
+
+        model = loading.load_diffusion_model(chosen("diffusion_model", "diffusion_models"))
         return io.NodeOutput(
-            apply_adapter(comfy.sd.load_diffusion_model(paths["diffusion_model"]), paths["adapter"]),
-            comfy.sd.load_clip(
-                [paths["text_encoder"]],
-                embedding_directory=folder_paths.get_folder_paths("embeddings"),
-                clip_type=comfy.sd.CLIPType.WAN,
-            ),
-            load_vae(paths["vae"]),
-            audio_encoder,
+            loading.apply_adapter(model, path_of(preset["adapter"], ADAPTERS, MODEL_PATCHES)),
+            loading.load_text_encoder(chosen("text_encoder", "text_encoders"), folder_paths.get_folder_paths("embeddings")),
+            loading.load_vae(chosen("vae", "vae")),
+            loading.load_audio_encoder(chosen("audio_encoder", "audio_encoders")),
         )
 
 
@@ -163,4 +119,4 @@ class ApplyAdapter(io.ComfyNode):
     @classmethod
     def execute(cls, model, adapter: str, pose_model: str = OWN_POSE_ADAPTER) -> io.NodeOutput:
         pose_path = None if pose_model == OWN_POSE_ADAPTER else path_of(pose_model, MODEL_PATCHES, LORAS)
-        return io.NodeOutput(apply_adapter(model, path_of(adapter, ADAPTERS, MODEL_PATCHES), pose_path))
+        return io.NodeOutput(loading.apply_adapter(model, path_of(adapter, ADAPTERS, MODEL_PATCHES), pose_path))

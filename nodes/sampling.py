@@ -1,4 +1,4 @@
-"""Sampling: decoupled guidance (§3.4, Eq. 8) as a native guider, and a sampler with everything in one node."""
+"""Sampling: decoupled guidance (§3.4, Eq. 8), and a sampler with everything in one node."""
 
 from __future__ import annotations
 
@@ -7,28 +7,8 @@ from comfy_api.latest import io
 from comfy_extras.nodes_custom_sampler import BasicScheduler, KSamplerSelect, RandomNoise, SamplerCustomAdvanced
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-from ..apoavatar_core.guidance import GuidanceScales, evaluation_plan, guided_prediction
-from . import binding
-
-
-class DecoupledGuider(comfy.samplers.CFGGuider):
-    """Eq. 8: the states it needs are evaluated in one batched call per step."""
-
-    def __init__(self, model, positive, negative, scales: GuidanceScales):
-        if not binding.has_adapter(model):
-            raise ValueError("The model has no ApoAvatar adapter: put Apply ApoAvatar Adapter before this node.")
-        for conditioning in (positive, negative):
-            binding.check_conditions(model, conditioning)
-        super().__init__(model)
-        self.scales = scales
-        self.set_conds(positive, negative)
-
-    def predict_noise(self, x, timestep, model_options={}, seed=None):
-        positive, negative = self.conds["positive"], self.conds["negative"]
-        plan = evaluation_plan(self.scales, binding.modalities_in(positive))
-        states = [binding.keep_modalities(positive, negative, kept) for kept, _ in plan]
-        predictions = comfy.samplers.calc_cond_batch(self.inner_model, states, x, timestep, model_options)
-        return guided_prediction(predictions, [coefficient for _, coefficient in plan])
+from ..apoavatar_core.comfyui.guider import DecoupledGuider
+from ..apoavatar_core.guidance import GuidanceScales
 
 
 def _scale(name: str, default: float, tooltip: str) -> io.Float.Input:

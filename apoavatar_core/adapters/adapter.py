@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..grid import FRAMES_PER_LATENT
 from .attention import Attention
 from .audio_dit import AudioDiTAdapter
 from .audio_injection import AudioInjection
-from .audio_projection import VIDEO_FRAMES_PER_LATENT, AudioProjection
+from .audio_projection import AudioProjection
 from .config import AdapterConfig
 from .interaction import InteractionScheme
 from .multitalk_projection import MultiTalkProjection
@@ -18,7 +19,7 @@ from .unianimate_pose import UniAnimatePose
 def _projection(config: AdapterConfig, settings: dict) -> nn.Module:
     if config.multitalk_hidden_dim is None:
         return AudioProjection(config.audio_feature_dim, config.audio_dim, config.tokens_per_frame, **settings)
-    tokens = VIDEO_FRAMES_PER_LATENT * config.tokens_per_frame
+    tokens = FRAMES_PER_LATENT * config.tokens_per_frame
     return MultiTalkProjection(config.audio_feature_dim, config.multitalk_hidden_dim, config.audio_dim, tokens, **settings)
 
 

@@ -6,9 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-VIDEO_FRAMES_PER_LATENT = 4
-AUDIO_WINDOW = 5
-"""W_a: video frames of context around each video frame."""
+from ..grid import AUDIO_WINDOW, FRAMES_PER_LATENT
 
 
 class AudioProjection(nn.Module):
@@ -25,7 +23,7 @@ class AudioProjection(nn.Module):
         self.hidden = operations.Linear(AUDIO_WINDOW * feature_dim, 2 * audio_dim, **settings)
         self.out = operations.Linear(2 * audio_dim, tokens_per_frame * audio_dim, **settings)
         self.norm = operations.LayerNorm(audio_dim, **settings)
-        self.position = nn.Parameter(torch.empty(VIDEO_FRAMES_PER_LATENT * tokens_per_frame, audio_dim, **settings))
+        self.position = nn.Parameter(torch.empty(FRAMES_PER_LATENT * tokens_per_frame, audio_dim, **settings))
 
     def forward(self, rows: Tensor) -> Tensor:
         """rows: features [B, 8, T_lat, D] → audio tokens [B, T_lat, 4·tokens_per_frame, d_a]."""

@@ -6,9 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .audio_projection import AUDIO_WINDOW, VIDEO_FRAMES_PER_LATENT
-
-ROWS = AUDIO_WINDOW + VIDEO_FRAMES_PER_LATENT - 1
+from ..grid import AUDIO_ROWS, AUDIO_WINDOW
 
 
 class MultiTalkProjection(nn.Module):
@@ -19,7 +17,7 @@ class MultiTalkProjection(nn.Module):
         settings = {"device": device, "dtype": dtype}
         self.tokens = tokens
         self.first = operations.Linear(AUDIO_WINDOW * feature_dim, hidden_dim, **settings)
-        self.later = operations.Linear(ROWS * feature_dim, hidden_dim, **settings)
+        self.later = operations.Linear(AUDIO_ROWS * feature_dim, hidden_dim, **settings)
         self.hidden = operations.Linear(hidden_dim, hidden_dim, **settings)
         self.out = operations.Linear(hidden_dim, tokens * audio_dim, **settings)
         self.norm = operations.LayerNorm(audio_dim, **settings)

@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from .audio_projection import VIDEO_FRAMES_PER_LATENT
+from ..grid import FRAMES_PER_LATENT, fills_latent_frames
 
 PICTURES_AT_ONCE = 16
 """Pose frames that are embedded together: the first layers' results at full size are the largest of the adapter."""
@@ -18,10 +18,10 @@ def group_by_latent_frame(frames: Tensor) -> Tensor:
     Raises:
         ValueError: T is not 4n+1.
     """
-    if frames.shape[1] % VIDEO_FRAMES_PER_LATENT != 1:
+    if not fills_latent_frames(frames.shape[1]):
         raise ValueError(f"{frames.shape[1]} pose frames do not fill latent frames: give 4n+1 frames")
-    first = frames[:, :1].expand(-1, VIDEO_FRAMES_PER_LATENT - 1, *frames.shape[2:])
-    return torch.cat([first, frames], dim=1).unflatten(1, (-1, VIDEO_FRAMES_PER_LATENT))
+    first = frames[:, :1].expand(-1, FRAMES_PER_LATENT - 1, *frames.shape[2:])
+    return torch.cat([first, frames], dim=1).unflatten(1, (-1, FRAMES_PER_LATENT))
 
 
 class PoseAdapter(nn.Module):
@@ -38,7 +38,7 @@ class PoseAdapter(nn.Module):
         self.embed = nn.ModuleList(
             operations.Conv2d(i, o, 3, stride=2, padding=1, **settings) for i, o in zip(widths[:-1], widths[1:])
         )
-        merged = VIDEO_FRAMES_PER_LATENT * channels
+        merged = FRAMES_PER_LATENT * channels
         self.merge = operations.Conv2d(merged, merged, 3, padding=1, bias=False, **settings)
         self.tokens = operations.Conv2d(merged, video_dim, patch, stride=patch, bias=False, **settings)
 
@@ -56,6 +56,6 @@ class PoseAdapter(nn.Module):
         pictures = rearrange(frames, "b (f c) t h w -> (b t f) c h w", c=3)
         x = torch.cat([self.embedded(few) for few in pictures.split(PICTURES_AT_ONCE)])
         x = x * rearrange(gate, "b f t -> (b t f) 1 1 1").to(x)
-        x = rearrange(x, "(n f) c h w -> n (f c) h w", f=VIDEO_FRAMES_PER_LATENT)
+        x = rearrange(x, "(n f) c h w -> n (f c) h w", f=FRAMES_PER_LATENT)
         tokens = self.tokens(nn.functional.silu(self.merge(x)))
         return rearrange(tokens, "(b t) d h w -> b t (h w) d", b=batch)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
-from ..adapters.audio_projection import AUDIO_WINDOW, VIDEO_FRAMES_PER_LATENT
+from ..grid import AUDIO_WINDOW, FRAMES_PER_LATENT
 
 HEADS = 40
 """Of their cross-attention, whatever the width."""
 REFINING_HEADS = 12
 POSE_CHANNELS = 64
-FPS, WINDOW = 25.0, 81
+FPS, LONGEST_CLIP = 25.0, 81
 AUDIO_ENCODER = "wav2vec2"
 
 _PROJECTION = {"proj1": "first", "proj1_vf": "later", "proj2": "hidden", "proj3": "out", "norm": "norm"}
@@ -69,10 +69,10 @@ def multitalk_config(tensors: Mapping[str, Tensor]) -> AdapterConfig:
         audio_encoder=AUDIO_ENCODER,
         audio_feature_dim=window // AUDIO_WINDOW,
         audio_dim=audio_width,
-        tokens_per_frame=tensors["audio_proj.proj3.weight"].shape[0] // audio_width // VIDEO_FRAMES_PER_LATENT,
+        tokens_per_frame=tensors["audio_proj.proj3.weight"].shape[0] // audio_width // FRAMES_PER_LATENT,
         pose_channels=POSE_CHANNELS,
         fps=FPS,
-        window=WINDOW,
+        window=LONGEST_CLIP,
         refining_heads=REFINING_HEADS,
         multitalk_hidden_dim=hidden,
         holds_reference=True,

@@ -1,16 +1,15 @@
-"""Reading safetensors that came from somebody else: data only, and one sentence when it is not what it should be. Writing
-files that are whole or not there.
-"""
+"""Safetensors that came from somebody else, read as data only: one sentence when a file is not what it should be."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from ..files import write_whole
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -31,22 +30,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file that appears under its name only when it is whole; its folder is made when missing."""
     # safetensors' own save_file makes files that only their owner can read.
-    _write(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file likewise, in UTF-8."""
-    _write(path, text.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
 
 
 def _open(path: Path, read):

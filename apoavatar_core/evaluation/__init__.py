@@ -1,1 +1,1 @@
-"""How well a model speaks, gestures and follows a pose, measured on the pictures it makes."""
+"""How well a model of the drawn presenter speaks, gestures and follows a pose, measured on the pictures it makes."""

@@ -1,4 +1,4 @@
-"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation tiny --json result.json`, or `ablate`."""
+"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation presenter --json result.json`, or `ablate`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from ..checkpoints import presets
+from ..comfyui.host import REPOSITORY
 from ..pose import KeypointNetwork, load_keypoint_network
 from ..synthetic import synthesize_clip
-from ..training.backbone import REPOSITORY
-from . import tiny
-from .generator import SamplingSettings, TinyGenerator
+from . import presenter
+from .presenter_films import SamplingSettings, TinyGenerator
 
 ABLATION = REPOSITORY / "apoavatar_core" / "training" / "configs" / "ablation.yaml"
 
@@ -30,7 +30,7 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m apoavatar_core.evaluation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    shipped = commands.add_parser("tiny", help="measure the model that ships with the pack")
+    shipped = commands.add_parser("presenter", help="measure the model that ships with the pack")
     shipped.add_argument("--clips", type=positive, default=20, help="held-out clips (default: %(default)s)")
     shipped.add_argument("--steps", type=positive, help="denoising steps (default: the shipped workflow's)")
     shipped.add_argument("--json", type=Path, metavar="FILE", help="write the measures here, again after every clip")
@@ -56,7 +56,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
     try:
         network = load_keypoint_network(arguments.pose_model)
-        {"tiny": measure_tiny, "ablate": ablate}[arguments.command](arguments, network)
+        {"presenter": measure_presenter, "ablate": ablate}[arguments.command](arguments, network)
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         sys.exit(str(error))
 
@@ -69,20 +69,20 @@ def ablate(arguments: argparse.Namespace, network: KeypointNetwork) -> None:
     evidence.run(ablation, tuple(arguments.share), arguments.out, network, lambda text: print(text, flush=True))
 
 
-def measure_tiny(arguments: argparse.Namespace, network: KeypointNetwork) -> None:
+def measure_presenter(arguments: argparse.Namespace, network: KeypointNetwork) -> None:
     settings = SamplingSettings()
     if arguments.steps:
         settings = replace(settings, steps=arguments.steps)
     generate = TinyGenerator(settings)
-    evaluation = tiny.Evaluation([], [])
+    evaluation = presenter.Evaluation([], [])
     for seed in range(arguments.clips):
         started = time.monotonic()
         clip = synthesize_clip(seed, held_out=True)
         pictures = evaluation.add(clip, seed, generate, network)
         if arguments.strips:
-            write_strip(arguments.strips / f"clip_{seed:02d}.png", tiny.strip(clip, pictures))
+            write_strip(arguments.strips / f"clip_{seed:02d}.png", presenter.strip(clip, pictures))
         if arguments.json:
-            tiny.write_report(arguments.json, evaluation.report())
+            presenter.write_report(arguments.json, evaluation.report())
         found = evaluation.generated[-1]
         print(
             f"clip {seed + 1}/{arguments.clips}: mouth r {found['mouth_r']:.2f} (lag {found['mouth_lag_frames']:+d}), "
@@ -90,7 +90,7 @@ def measure_tiny(arguments: argparse.Namespace, network: KeypointNetwork) -> Non
             f"open in silence {found['silence_opening']:.2f}, {time.monotonic() - started:.0f} s",
             flush=True,
         )
-    print(tiny.table(evaluation.report()))
+    print(presenter.table(evaluation.report()))
 
 
 def write_strip(path: Path, picture) -> None:

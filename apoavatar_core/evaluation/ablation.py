@@ -18,9 +18,9 @@ from ..refocusing import RefocusingConfig, refocus
 from ..synthetic import Clip, synthesize_clip
 from ..synthetic.motion import find_accents, frame_loudness, speech_level
 from ..training.pose_schemes import PoseScheme
-from . import measures, tiny
+from . import measures, presenter
 from .frechet import film_features, frechet_distance
-from .generator import POSE_FREE, TinyGenerator
+from .presenter_films import POSE_FREE, TinyGenerator
 from .regions import person_regions
 
 QUIET = 0.2
@@ -125,7 +125,7 @@ class Ablation:
         films = self.films(variant, seed)
         np.save(self.folder(variant, seed) / FIRST_FILM, films[0])
         found = measure_films(zip(self.held_out_clips(), films), network)
-        tiny.write_report(path, found)
+        presenter.write_report(path, found)
         return found
 
     def held_out_clips(self) -> list[Clip]:
@@ -157,7 +157,7 @@ def measure_films(pairs: Iterable[tuple[Clip, np.ndarray]], network: KeypointNet
     """The columns of the tables for films of clips: each film [T, H, W, 3] was made of its clip's portrait and voice."""
     rows, drawn_features, shown_features = [], [], []
     for clip, frames in pairs:
-        film = tiny.watch(network, frames)
+        film = presenter.watch(network, frames)
         loudness = frame_loudness(clip.speech, len(clip.frames), clip.fps)
         gate = refocus(clip.speech, clip.sample_rate, len(clip.frames), clip.fps, RefocusingConfig())
         by_lag = measures.lagged_correlations(film.openings, loudness)
@@ -186,8 +186,8 @@ def identity_without_pose(clip: Clip, film: np.ndarray) -> float:
     """ΔE of skin, hair and clothes where the drawn clip shows each of them in every frame: there a presenter who makes
     other gestures shows them too.
     """
-    every = range(0, len(film), tiny.COLOURS_EVERY)
+    every = range(0, len(film), presenter.COLOURS_EVERY)
     regions = [person_regions(clip, t) for t in every]
     steady = {name: np.logical_and.reduce([region[name] for region in regions]) for name in regions[0]}
-    frames = film[tiny.COLOURS_EVERY :: tiny.COLOURS_EVERY]
+    frames = film[presenter.COLOURS_EVERY :: presenter.COLOURS_EVERY]
     return measures.identity_difference(frames, [steady] * len(frames), clip.frames[0], steady)

@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..checkpoints.safe_file import write_text
+from ..files import write_whole
 from ..pose import KeypointNetwork
 from ..shares import share_of
 from ..synthetic import Clip
 from ..synthetic.motion import frame_loudness
-from . import measures, tiny
+from . import measures, presenter
 from .ablation import COLUMNS, TABLE_4, TABLE_5, Ablation, Variant, measure_films
 
 Results = Mapping[str, Sequence[Mapping[str, float]]]
@@ -36,7 +36,7 @@ def write_evidence(path: Path, ablation: Ablation, results: Results, network: Ke
     picture = path.with_name(f"{path.stem}_refocusing.png")
     films = {variant.title: ablation.first_film(variant, 0) for variant in (TABLE_4[1], TABLE_4[3])}
     write_png(picture, loudness_against_speed(clips[0], films, network))
-    write_text(path, page(ablation, results, bounds, picture.name))
+    write_whole(path, page(ablation, results, bounds, picture.name))
 
 
 def page(ablation: Ablation, results: Results, bounds: Mapping[str, Mapping[str, float]], picture: str) -> str:
@@ -170,7 +170,7 @@ def listed(names: Sequence[str]) -> str:
 def loudness_against_speed(clip: Clip, films: Mapping[str, np.ndarray], network: KeypointNetwork) -> np.ndarray:
     """One panel per film: uint8 RGB [panels · PANEL_HEIGHT, PANEL_WIDTH, 3]."""
     loudness = measures.moving_average(frame_loudness(clip.speech, len(clip.frames), clip.fps))
-    speeds = {title: measures.moving_average(tiny.watch(network, film).hand_speeds) for title, film in films.items()}
+    speeds = {title: measures.moving_average(presenter.watch(network, film).hand_speeds) for title, film in films.items()}
     fastest = max(np.nanmax(speed) for speed in speeds.values())
     return np.concatenate([panel(title, loudness / loudness.max(), speed / fastest) for title, speed in speeds.items()])
 

@@ -12,18 +12,18 @@ from scipy.linalg import sqrtm
 
 from ..pose import KeypointNetwork
 
-WINDOW = 8
+FRAMES_TOGETHER = 8
 """Frames over which look and movement are summarised: a third of a second."""
 
 
 @torch.inference_mode()
 def film_features(network: KeypointNetwork, film: np.ndarray) -> np.ndarray:
-    """uint8 [T, S, S, 3] → float64 [T // WINDOW, 2c]: of every window the features' mean, and their mean change from
+    """uint8 [T, S, S, 3] → float64 [T // FRAMES_TOGETHER, 2c]: of every window the features' mean, and their mean change from
     frame to frame.
     """
     pictures = torch.from_numpy(np.ascontiguousarray(film)).permute(0, 3, 1, 2).float() / 255
     features = network.features(pictures).double().numpy()
-    windows = features[: len(features) // WINDOW * WINDOW].reshape(-1, WINDOW, features.shape[1])
+    windows = features[: len(features) // FRAMES_TOGETHER * FRAMES_TOGETHER].reshape(-1, FRAMES_TOGETHER, features.shape[1])
     return np.concatenate([windows.mean(1), np.abs(np.diff(windows, axis=1)).mean(1)], axis=1)
 
 

@@ -1,9 +1,9 @@
 """Pose: keypoints, their drawing, and the network that finds them in pictures."""
 
-from .checkpoint import load_keypoint_network, save_keypoint_network
 from .estimator import KeypointNetwork, KeypointNetworkConfig, PoseModel, estimate
 from .keypoints import PersonKeypoints, canvas_size, from_frame, to_frame
 from .measurements import hand_speed, mouth_opening
+from .network_file import load_keypoint_network, save_keypoint_network
 from .render import render_pose
 
 __all__ = [

@@ -12,7 +12,7 @@ from torch import Tensor
 SIGMA = 1.25
 """Standard deviation of a keypoint's blob, in cells."""
 
-WINDOW = 3
+CENTROID_REACH = 3
 """Cells on each side of the brightest one from which the position is computed: 2.4 sigma, where a blob has faded."""
 
 _NEWTON_STEPS = 4
@@ -57,7 +57,7 @@ def decode_heatmaps(heatmaps: Tensor) -> Tensor:
     observed = window_centroids(heatmaps, cells)
     size = torch.tensor([width, height], device=heatmaps.device)
 
-    offsets = torch.arange(-WINDOW, WINDOW + 1, device=heatmaps.device)
+    offsets = torch.arange(-CENTROID_REACH, CENTROID_REACH + 1, device=heatmaps.device)
     positions = cells[..., None] + offsets
     inside = (positions >= 0) & (positions < size[:, None])
     positions = positions + 0.5
@@ -85,15 +85,15 @@ def window_centroids(heatmaps: Tensor, cells: Tensor) -> Tensor:
         [..., 2]: x and y in cells (the first cell's centre is 0.5).
     """
     height, width = heatmaps.shape[-2:]
-    maps = F.pad(heatmaps.reshape(-1, height, width), [WINDOW] * 4)
+    maps = F.pad(heatmaps.reshape(-1, height, width), [CENTROID_REACH] * 4)
     column, row = cells.reshape(-1, 2).unbind(-1)
-    offsets = torch.arange(2 * WINDOW + 1, device=heatmaps.device)
+    offsets = torch.arange(2 * CENTROID_REACH + 1, device=heatmaps.device)
     rows, columns = row[:, None] + offsets, column[:, None] + offsets
     batch = torch.arange(len(maps), device=heatmaps.device)
     window = maps[batch[:, None, None], rows[:, :, None], columns[:, None, :]]
     # An empty heatmap has its centre of mass in the middle of the window.
     window = window + 1e-8
     total = window.sum((-2, -1))
-    x = (window.sum(-2) * (columns - WINDOW + 0.5)).sum(-1) / total
-    y = (window.sum(-1) * (rows - WINDOW + 0.5)).sum(-1) / total
+    x = (window.sum(-2) * (columns - CENTROID_REACH + 0.5)).sum(-1) / total
+    y = (window.sum(-1) * (rows - CENTROID_REACH + 0.5)).sum(-1) / total
     return torch.stack([x, y], dim=-1).reshape(cells.shape)

@@ -7,9 +7,9 @@
 from .clip import Clip, Performance, draw_clip, synthesize_clip, synthesize_performance
 from .drawing import draw_background, draw_frame
 from .identity import Identity, describe, sample_identity
-from .keypoints import frame_keypoints
 from .motion import Motion, speech_motion
 from .speech import HELD_OUT_VOICES, TRAINING_VOICES, synthesize_speech
+from .true_pose import frame_keypoints
 
 __all__ = [
     "HELD_OUT_VOICES",

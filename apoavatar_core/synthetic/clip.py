@@ -8,9 +8,9 @@ import numpy as np
 
 from .drawing import draw_frame
 from .identity import Identity, describe, sample_identity
-from .keypoints import frame_keypoints
 from .motion import Motion, speech_motion
 from .speech import HELD_OUT_VOICES, SAMPLE_RATE, TRAINING_VOICES, synthesize_speech
+from .true_pose import frame_keypoints
 
 _TRAINING_STREAM, _HELD_OUT_STREAM = 0, 1
 _LEAD_IN_SECONDS = (0, 1)

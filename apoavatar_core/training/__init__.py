@@ -1,1 +1,1 @@
-"""Training of ApoAvatar models, through the same ComfyUI modules and the same binding that inference uses."""
+"""Training of DiT and adapter (§4.1), through the same modules and hooks that inference uses."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from . import backbone
+from ..comfyui.host import use_comfyui
+from ..grid import LATENTS_PER_TOKEN, PIXELS_PER_LATENT, fills_latent_frames
 
-
-MULTIPLE = 16
-"""Pixels per token: the VAE's stride of 8 times the DiT's patch of 2."""
+MULTIPLE = PIXELS_PER_LATENT * LATENTS_PER_TOKEN
+"""Pixels per token."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def add_clip_arguments(parser: argparse.ArgumentParser, size: tuple[int, int], f
 
 
 def check_clip_arguments(arguments: argparse.Namespace) -> None:
-    if arguments.frames < 1 or arguments.frames % 4 != 1:
+    if not fills_latent_frames(arguments.frames):
         raise ValueError(f"--frames is {arguments.frames}: use 4n+1, such as 49")
     if any(side < MULTIPLE or side % MULTIPLE for side in arguments.size):
         raise ValueError(f"--size is {' '.join(map(str, arguments.size))}: use multiples of {MULTIPLE}")
@@ -74,11 +74,12 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    from .clips import ClipBank
-    from .encoders import load_encoders
-    from .prepare import FPS, prepare as prepare_clips
-    from .shards import SHARD_SUFFIX, ShardFolder
-    from .video_folder import SUFFIX, VideoFolder
+    from ..data.clips import ClipBank
+    from ..data.encoders import load_encoders
+    from ..data.films import SUFFIX, VideoFolder
+    from ..data.prepare import FPS
+    from ..data.prepare import prepare as prepare_clips
+    from ..data.shards import SHARD_SUFFIX, ShardFolder
 
     check_clip_arguments(arguments)
     films = VideoFolder(arguments.data, arguments.frames, *arguments.size, FPS)
@@ -106,7 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
     try:
-        backbone.use_comfyui()
+        use_comfyui()
         {"train": train, "estimate": estimate, "prepare": prepare}[arguments.command](arguments)
     except (ValueError, FloatingPointError, FileNotFoundError) as error:
         sys.exit(str(error))

@@ -8,12 +8,8 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from ..adapters.interaction import InteractionScheme
+from .branches import BRANCHES, LORA
 from .pose_schemes import PoseScheme
-
-BRANCHES = ("audio", "pose", "text", "video")
-"""The four branches of §4.1: the adapter's two, the backbone's text cross-attention, and the rest of the backbone."""
-LORA = "lora"
-"""A branch of its own: the low-rank matrices beside the backbone's."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from . import backbone
+from ..comfyui import trainable
+from ..grid import LATENT_CHANNELS, PIXELS_PER_LATENT, latent_frames, video_frames
+from .branches import branch_of
 from .config import TrainingConfig
 from .examples import Batch, ExampleSource
-from .model import FlowMatching, assemble_model, branch_of
+from .model import FlowMatching, assemble_model
 from .optimizers import build_optimizers
 
 WAN_TEXT, WAN_PORTRAIT = (512, 4096), (257, 1280)
@@ -57,7 +59,7 @@ class PlannedClips:
 
     def __init__(self, width: int, height: int, frames: int):
         self.width, self.height = width, height
-        self.lengths = np.array([(frames - 1) // 4 + 1])
+        self.lengths = np.array([latent_frames(frames)])
 
     def of_length(self, latent_frames: int) -> np.ndarray:
         """The one clip's number.
@@ -71,7 +73,9 @@ class PlannedClips:
 
     def clip(self, index: int, latent_frames: int) -> dict[str, Tensor]:
         """Zeros in the shapes of `PreparedClips.clip`."""
-        latents = (16, latent_frames, self.height // 8, self.width // 8)
+        latents = (
+            LATENT_CHANNELS, latent_frames, self.height // PIXELS_PER_LATENT, self.width // PIXELS_PER_LATENT,
+        )
         shapes = {
             "latents": latents,
             "reference": latents,
@@ -79,7 +83,7 @@ class PlannedClips:
             "pose": (12, latent_frames, self.height, self.width),
             "mouth": latents[1:],
             "posed": (),
-            "dropout": (4 * (latent_frames - 1) + 1,),
+            "dropout": (video_frames(latent_frames),),
             "text": WAN_TEXT,
             "speaking_text": WAN_TEXT,
             "portrait": WAN_PORTRAIT,
@@ -129,9 +133,9 @@ def estimate(config: TrainingConfig, width: int, height: int, frames: int, proce
     share = stage.batch // processes
     with torch.device("meta"):
         if config.backbone.new:
-            dit = backbone.new_dit(config.backbone.new, *reversed(WAN_TEXT))
+            dit = trainable.new_dit(config.backbone.new, *reversed(WAN_TEXT))
         else:
-            dit = backbone.planned_dit(config.backbone.file)
+            dit = trainable.planned_dit(config.backbone.file)
         model = assemble_model(config, clips, dit)
     with FakeTensorMode():
         without_memory(model)

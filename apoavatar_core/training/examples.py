@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ..adapters.pose_adapter import group_by_latent_frame
+from ..data.prepared import PreparedClips
 from ..flow_matching import sample_sigma
 from .config import Conditions
 from .pose_schemes import PoseScheme, draw_pose_mask
-from .prepared import PreparedClips
 
 MODALITIES = ("text", "image", "audio", "pose")
 SPEAKING_SHARE = 0.5

@@ -1,4 +1,4 @@
-"""The model under training: a Wan DiT with an ApoAvatar adapter, attached by the node's own binding."""
+"""The model under training: a Wan DiT with an ApoAvatar adapter, attached as the node attaches it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..checkpoints.adapter_file import read_adapter
+from ..comfyui import trainable
+from ..comfyui.wan import has_clip_vision
+from ..data.prepare import FPS
+from ..data.prepared import PreparedClips
 from ..flow_matching import flow_matching_loss, interpolate
-from . import backbone
-from .config import LORA, Loss, NewAdapter, TrainingConfig
+from ..grid import video_frames
+from .branches import branch_of
+from .config import Loss, NewAdapter, TrainingConfig
 from .examples import Batch
-from .prepare import FPS
-from .prepared import PreparedClips
+from .loss import loss_weights
 
 TIMESTEP_SCALE = 1000.0
 """ComfyUI's flow models see σ · 1000."""
@@ -31,7 +35,7 @@ class FlowMatching(nn.Module):
     def __init__(self, dit: nn.Module, adapter: ApoAvatarAdapter, loss: Loss):
         super().__init__()
         self.dit, self.adapter, self.loss = dit, adapter, loss
-        self.options = backbone.attach(dit, adapter)
+        self.options = trainable.attached(dit, adapter)
 
     def velocity(self, batch: Batch, noisy: Tensor, sigma: Tensor) -> Tensor:
         """noise − data as the model predicts it for x_σ [B, 16, T_lat, h, w] at σ [B], in float32."""
@@ -59,27 +63,6 @@ class FlowMatching(nn.Module):
         return [(key, parameter) for key, parameter in self.named_parameters() if branch_of(key) == name]
 
 
-def branch_of(parameter: str) -> str:
-    """Which of `BRANCHES` a parameter of `FlowMatching` belongs to, or `LORA`."""
-    if ".lora_" in parameter:
-        return LORA
-    if parameter.startswith("adapter.pose_adapter."):
-        return "pose"
-    if parameter.startswith("adapter."):
-        return "audio"
-    if parameter.startswith("dit.text_embedding.") or ".cross_attn." in parameter or ".norm3." in parameter:
-        return "text"
-    return "video"
-
-
-def loss_weights(data: Tensor, mouth: Tensor, loss: Loss) -> Tensor:
-    """Weights of mean 1 over each clip, heavier where latents [B, C, T, h, w] move and where the mouth is."""
-    movement = data.std(2, keepdim=True, correction=0).mean(1, keepdim=True)
-    movement = movement / movement.amax((3, 4), keepdim=True).clamp(min=1e-6)
-    weights = 1 + loss.motion_weight * movement + loss.mouth_weight * mouth[:, None]
-    return weights / weights.mean((2, 3, 4), keepdim=True)
-
-
 def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
     """The model at the start of a run; random weights follow from the seed.
 
@@ -89,9 +72,9 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
     torch.manual_seed(config.seed)
     if config.backbone.new:
         text = clips.clip(0, int(clips.lengths[0]))["text"]
-        dit = backbone.new_dit(config.backbone.new, *reversed(text.shape))
+        dit = trainable.new_dit(config.backbone.new, *reversed(text.shape))
     else:
-        dit = backbone.load_dit(config.backbone.file)
+        dit = trainable.load_dit(config.backbone.file)
     return assemble_model(config, clips, dit)
 
 
@@ -99,12 +82,12 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
     """The model around a backbone, ready to learn what the stages train."""
     clip = clips.clip(0, int(clips.lengths[0]))
     if config.backbone.lora_rank:
-        backbone.add_lora(dit, config.backbone.lora_rank)
+        trainable.add_lora(dit, config.backbone.lora_rank)
     if config.backbone.recompute:
-        backbone.recompute_blocks(dit)
-    if dit.img_emb is not None and "portrait" not in clip:
+        trainable.recompute_blocks(dit)
+    if has_clip_vision(dit) and "portrait" not in clip:
         raise ValueError("backbone: it wants to look at the portrait; prepare the clips with --clip-vision")
-    window = 4 * (int(clips.lengths.max()) - 1) + 1
+    window = video_frames(int(clips.lengths.max()))
     audio = (clips.audio_encoder, clip["audio"].shape[-1])
     if config.adapter.new:
         adapter = new_adapter(config.adapter.new, dit, audio, window)

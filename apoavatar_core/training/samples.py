@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..data.encoders import load_vae
+from ..data.prepare import FPS
+from ..data.prepared import PreparedClips
 from ..flow_matching import integrate
-from . import backbone
 from .config import Conditions, Samples
 from .examples import Batch, ExampleSource
 from .model import FlowMatching
-from .prepare import FPS
-from .prepared import PreparedClips
 
 ALL_CONDITIONS = Conditions(text_dropout=0, image_dropout=0, audio_dropout=0, pose_dropout=0, whole_pose=1)
 
@@ -27,7 +27,7 @@ class SampleFilms:
 
     def __init__(self, settings: Samples, clips: PreparedClips, shift: float, seed: int):
         self.settings, self.clips, self.shift, self.seed = settings, clips, shift, seed
-        self.vae = backbone.comfyui_vae(settings.vae)
+        self.vae = load_vae(settings.vae)
 
     @torch.no_grad()
     def film(self, model: FlowMatching, latent_frames: int) -> np.ndarray:

@@ -16,15 +16,16 @@ from accelerate.utils import AutocastKwargs
 from torch import Tensor, nn
 
 from ..checkpoints.adapter_file import write_adapter
-from .checkpoint import load_state, save_state
+from ..data.prepared import PreparedClips
+from .branches import branch_of
 from .config import Stage, TrainingConfig
 from .examples import ExampleSource
 from .export import export_dit, export_lora, halved
-from .model import branch_of, build_model, drop_gradients
+from .model import build_model, drop_gradients
 from .optimizers import build_optimizers, half_cosine, set_learning_rate
-from .prepared import PreparedClips
 from .samples import SampleFilms, log_film
 from .sharding import gathered, load_optimizer, split_like
+from .state import load_state, save_state
 
 
 def learning_rate(stage: Stage, step: int) -> float:

@@ -1,9 +1,11 @@
 """ComfyUI for tests: `comfy_server`, the real server over HTTP; `comfy`, its modules and the pack in this process."""
 import asyncio
+import importlib
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -48,14 +50,20 @@ def comfy(comfyui_folder):
     return sys.modules[link.replace(".", "_x_")]
 
 
+@pytest.fixture(scope="session")
+def pack(comfy) -> Callable[[str], ModuleType]:
+    """A module of the pack as ComfyUI loaded it, by its name inside the pack."""
+    return lambda name: importlib.import_module(f"{comfy.__name__}.{name}")
+
+
 @pytest.fixture(scope="module")
 def training(comfy):
     """The training package, with gradients through ComfyUI's rope while these tests run."""
     import comfy.model_management
 
-    from apoavatar_core.training import backbone
+    from apoavatar_core.comfyui.host import use_comfyui
 
-    backbone.use_comfyui()
+    use_comfyui()
     yield
     comfy.model_management.in_training = False
 
@@ -65,9 +73,9 @@ def prepare_clips(training, tmp_path_factory) -> Callable[..., Path]:
     """`prepare_clips(clips=…, frames=…)` draws clips of 64×64 and prepares them for training; returns the folder."""
     if shutil.which("espeak-ng") is None:
         pytest.skip("the clips speak with espeak-ng: apt install espeak-ng")
-    from apoavatar_core.training.clips import ClipBank, draw_bank
-    from apoavatar_core.training.encoders import load_encoders
-    from apoavatar_core.training.prepare import prepare as prepare_bank
+    from apoavatar_core.data.clips import ClipBank, draw_bank
+    from apoavatar_core.data.encoders import load_encoders
+    from apoavatar_core.data.prepare import prepare as prepare_bank
 
     def prepare(clips: int, frames: int) -> Path:
         folder = tmp_path_factory.mktemp("training")

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import importlib
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from types import ModuleType
 
 import psutil
 import pytest
@@ -21,11 +19,6 @@ from apoavatar_core.checkpoints import presets
 ROUNDS, WARM_UP = 20, 3
 GROWTH = 1.01
 SIDE, FRAMES = 32, 5
-
-
-@pytest.fixture(scope="module")
-def pack(comfy) -> Callable[[str], ModuleType]:
-    return lambda name: importlib.import_module(f"{comfy.__name__}.{name}")
 
 
 @pytest.fixture(scope="module")
@@ -107,26 +100,26 @@ def test_an_adapter_goes_with_the_last_clone_that_has_it_though_the_model_stays(
     import comfy.model_management
     import comfy.sd
 
-    binding = pack("nodes.binding")
+    room = pack("apoavatar_core.comfyui")
     _, clip, vae, audio_encoder = node("ApoAvatarLoadModels").execute({"preset": "tiny"}).result
     conditions = conditioned(node, clip, vae, audio_encoder)
     model = comfy.sd.load_diffusion_model(str(presets.TINY_DIT))
 
-    attached = pack("nodes.loaders").apply_adapter(model, presets.TINY_ADAPTER)
-    (patch, *_) = attached.get_wrappers("diffusion_model", binding.KEY)
+    attached = pack("apoavatar_core.comfyui.loading").apply_adapter(model, presets.TINY_ADAPTER)
+    (patch, *_) = attached.get_wrappers("diffusion_model", room.steps.KEY)
     traces = {"patcher": weakref.ref(patch.patcher), "adapter": weakref.ref(patch.patcher.model)}
     sampled(node, attached.clone(), conditions)
     comfy.model_management.unload_all_models()
     del attached, patch
     gc.collect()
     assert {name: trace() for name, trace in traces.items()} == {"patcher": None, "adapter": None}
-    assert not binding.has_adapter(model)
+    assert not room.attaching.has_adapter(model)
 
 
 @torch.inference_mode()
 def test_a_model_goes_with_its_adapter(pack, node) -> None:
     model = one_round(node)
-    (patch, *_) = model.get_wrappers("diffusion_model", pack("nodes.binding").KEY)
+    (patch, *_) = model.get_wrappers("diffusion_model", pack("apoavatar_core.comfyui.steps").KEY)
     traces = [weakref.ref(part) for part in (model, model.model, patch.patcher, patch.patcher.model)]
     del model, patch
     gc.collect()

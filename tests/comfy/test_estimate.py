@@ -88,10 +88,10 @@ def test_processes_share_what_is_kept_and_the_batch(run) -> None:
 
 
 def test_a_file_is_judged_by_its_header(run, tmp_path) -> None:
-    from apoavatar_core.training import backbone
+    from apoavatar_core.comfyui import trainable
     from apoavatar_core.training.export import export_dit
 
-    dit = backbone.new_dit(DIMENSIONS, 4096, 512)
+    dit = trainable.new_dit(DIMENSIONS, 4096, 512)
     path = tmp_path / "wan.safetensors"
     export_dit(path, dit, dit.state_dict())
     whole = path.read_bytes()

@@ -144,7 +144,7 @@ def test_a_run_shows_films_on_the_way_and_learns_the_same(trainer, config, tmp_p
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from apoavatar_core.checkpoints import presets
-    from apoavatar_core.training.clips import load_frames
+    from apoavatar_core.data.clips import load_frames
 
     silent = trainer(replace(config, run=tmp_path / "silent"))
     silent.run()

@@ -9,27 +9,25 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from apoavatar_core.training.branches import branch_of
 from apoavatar_core.training.config import Adapter, Backbone
-from apoavatar_core.training.model import branch_of
 
 
 def test_what_a_run_writes_predicts_the_same_through_comfyui(trainer, config, training) -> None:
     import comfy.sd
 
-    from apoavatar_core.adapters import ApoAvatarAdapter
     from apoavatar_core.checkpoints.adapter_file import read_adapter
-    from apoavatar_core.training import backbone
 
     run = trainer(config)
     run.run()
-    binding = backbone.binding()
+    from apoavatar_core import comfyui as room
     batch = run.source.batch(range(1), 3)
     run.set_weights(run.average)
     with torch.no_grad():
         expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
 
     model = comfy.sd.load_diffusion_model(str(config.run / "diffusion_model.safetensors"), {"dtype": torch.float32})
-    adapter = binding.load_adapter(ApoAvatarAdapter, *read_adapter(config.run / "adapter.safetensors"))
+    adapter = room.loading.load_adapter(*read_adapter(config.run / "adapter.safetensors"))
     found = predicted(model, adapter, batch)
     assert (found - expected).abs().max() < 0.02 * expected.abs().max()
     assert expected.std() > 0.01
@@ -38,9 +36,7 @@ def test_what_a_run_writes_predicts_the_same_through_comfyui(trainer, config, tr
 def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(trainer, config, tmp_path) -> None:
     import comfy.sd
 
-    from apoavatar_core.adapters import ApoAvatarAdapter
     from apoavatar_core.checkpoints.adapter_file import read_adapter
-    from apoavatar_core.training import backbone
 
     trainer(config).run()
     dit = config.run / "diffusion_model.safetensors"
@@ -59,9 +55,9 @@ def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(trainer, co
     run.set_weights(run.average)
     with torch.no_grad():
         expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
-    binding = backbone.binding()
+    from apoavatar_core import comfyui as room
     model = comfy.sd.load_diffusion_model(str(dit), {"dtype": torch.float32})
-    adapter = binding.load_adapter(ApoAvatarAdapter, *read_adapter(run.config.run / "adapter.safetensors"))
+    adapter = room.loading.load_adapter(*read_adapter(run.config.run / "adapter.safetensors"))
     lora, _ = comfy.sd.load_lora_for_models(model, None, load_file(run.config.run / "lora.safetensors"), 1.0, 0)
     found = [predicted(network, adapter, batch) for network in (model, lora)]
     assert (found[1] - expected).abs().max() < 0.02 * expected.abs().max()
@@ -102,16 +98,14 @@ def predicted(model, adapter, batch):
     """The velocity at σ = 0.7 of a MODEL with an adapter, both loaded and patched by ComfyUI."""
     import comfy.model_management
 
-    from apoavatar_core.training import backbone
-
-    binding = backbone.binding()
-    network = binding.attach(model, adapter)
+    from apoavatar_core import comfyui as room
+    network = room.attaching.attach(model, adapter)
     comfy.model_management.load_models_gpu([network, adapter], force_full_load=True)
     return network.model.diffusion_model(
         torch.cat([batch.noise, batch.concat], 1),
         torch.tensor([700.0]),
         batch.text,
-        transformer_options=binding.transformer_options(network),
+        transformer_options=room.attaching.transformer_options(network),
         apoavatar_audio=batch.audio,
         apoavatar_pose=batch.pose,
         apoavatar_pose_gate=batch.pose_gate,
@@ -132,7 +126,7 @@ def small_wan_encoders():
     import comfy.audio_encoders.audio_encoders
     import comfy.clip_vision
 
-    from apoavatar_core.training.encoders import load_encoders
+    from apoavatar_core.data.encoders import load_encoders
 
     wav2vec2 = {"model_type": "wav2vec2", "embed_dim": 32, "num_heads": 2, "num_layers": 2, "conv_norm": False,
                 "conv_bias": False, "do_normalize": False, "do_stable_layer_norm": False}  # fmt: skip
@@ -150,22 +144,22 @@ def write_wan(path: Path, model_type: str, channels: int) -> Path:
     """A small Wan model's file with random weights."""
     from comfy.ldm.wan.model import WanModel
 
-    from apoavatar_core.training import backbone
+    from apoavatar_core.comfyui import trainable
     from apoavatar_core.training.export import export_dit
 
     dit = WanModel(
         model_type=model_type, in_dim=channels, dim=64, ffn_dim=128, num_heads=2, num_layers=2, text_dim=64, text_len=192,
         operations=torch.nn,
     )
-    backbone.initialize(dit)
+    trainable.initialize(dit)
     with_random_weights(dit, 2)
     export_dit(path, dit, dit.state_dict())
     return path
 
 
 def test_wans_own_encoders_reach_every_weight_of_an_image_to_video_backbone(trainer, config, tmp_path) -> None:
-    from apoavatar_core.training.clips import ClipBank
-    from apoavatar_core.training.prepare import prepare
+    from apoavatar_core.data.clips import ClipBank
+    from apoavatar_core.data.prepare import prepare
 
     encoders = small_wan_encoders()
     bank = ClipBank(config.data.parent / "bank")

@@ -6,13 +6,11 @@ Nothing here has weights; `docs/checkpoints.md` says what they would weigh.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -57,11 +55,6 @@ def without_weights(manifest: str) -> dict[str, Tensor]:
 def zeros(manifest: str, dtype: torch.dtype = torch.float16) -> dict[str, Tensor]:
     """Tensors that share one number each."""
     return {name: torch.zeros((), dtype=dtype).expand(shape) for name, shape in shapes_in(manifest).items()}
-
-
-@pytest.fixture(scope="module")
-def pack(comfy) -> Callable[[str], ModuleType]:
-    return lambda name: importlib.import_module(f"{comfy.__name__}.{name}")
 
 
 def recognised(manifest: str):
@@ -168,8 +161,8 @@ def adapter(pack, config):
 
 def attached(pack, manifest: str, config):
     """The MODEL of a file with an adapter, both without weights."""
-    binding = pack("nodes.binding")
-    return binding.attach(wan(manifest), binding.patcher_of(adapter(pack, config)))
+    room = pack("apoavatar_core.comfyui")
+    return room.attaching.attach(wan(manifest), room.loading.patcher_of(adapter(pack, config)))
 
 
 def test_every_tensor_of_infinitetalk_has_its_place(pack, infinitetalk) -> None:
@@ -191,7 +184,7 @@ def test_every_tensor_of_unianimate_has_its_place(pack, infinitetalk, with_unian
 @pytest.mark.parametrize("manifest", [I2V_14B, T2V_14B, I2V_A14B])
 def test_infinitetalk_attaches_to_every_model_of_14b(pack, infinitetalk, manifest) -> None:
     config, _ = infinitetalk
-    assert pack("nodes.binding").has_adapter(attached(pack, manifest, config))
+    assert pack("apoavatar_core.comfyui.attaching").has_adapter(attached(pack, manifest, config))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +199,7 @@ def test_infinitetalk_is_refused_by_smaller_models(pack, infinitetalk, manifest,
 
 def test_unianimate_attaches_to_wan_21_image_to_video(pack, with_unianimate) -> None:
     config, _ = with_unianimate
-    assert pack("nodes.binding").has_adapter(attached(pack, I2V_14B, config))
+    assert pack("apoavatar_core.comfyui.attaching").has_adapter(attached(pack, I2V_14B, config))
 
 
 def test_unianimate_is_refused_by_a_model_without_an_image_condition(pack, with_unianimate) -> None:

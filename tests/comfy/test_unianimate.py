@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -26,11 +24,6 @@ def random_tensor(*shape: int, seed: int = 0) -> Tensor:
 def pictures(frames: int, seed: int) -> Tensor:
     """IMAGE [T, H, W, 3]."""
     return random_tensor(frames, SIDE, SIDE, 3, seed=seed).sigmoid()
-
-
-@pytest.fixture(scope="module")
-def pack(comfy) -> Callable[[str], ModuleType]:
-    return lambda name: importlib.import_module(f"{comfy.__name__}.{name}")
 
 
 def alternating(*layers: nn.Module) -> nn.Sequential:
@@ -134,7 +127,7 @@ def stacks_in_the_adapter(pack, file, adapter_file):
     return adapter.pose_adapter
 
 
-def conditions(binding: ModuleType, pose: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+def conditions(room: ModuleType, pose: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
     """Frames [T, H, W, 3] and gate [T] as the adapter gets them."""
     from apoavatar_core.adapters.pose_adapter import group_by_latent_frame
 
@@ -154,14 +147,14 @@ def written_out(driving: nn.Sequential, pose: Tensor, gate: Tensor) -> Tensor:
 def test_the_pose_stack_is_the_convolutions_of_its_file(pack, driving, stacks_in_the_adapter, gated) -> None:
     pose = pictures(FRAMES, seed=5)
     gate = random_tensor(FRAMES, seed=6).sigmoid() if gated else torch.ones(FRAMES)
-    found = stacks_in_the_adapter(*conditions(pack("nodes.binding"), pose, gate))
+    found = stacks_in_the_adapter(*conditions(pack("apoavatar_core.comfyui"), pose, gate))
     expected = written_out(driving, pose, gate).flatten(3).permute(0, 2, 3, 1)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
 def test_a_pose_that_is_closed_in_every_frame_adds_exactly_nothing(pack, stacks_in_the_adapter) -> None:
-    frames, gate = conditions(pack("nodes.binding"), pictures(FRAMES, seed=5), torch.zeros(FRAMES))
+    frames, gate = conditions(pack("apoavatar_core.comfyui"), pictures(FRAMES, seed=5), torch.zeros(FRAMES))
     assert not stacks_in_the_adapter(frames, gate).any()
     assert not stacks_in_the_adapter.of_reference(frames[:, :3, :1], gate).any()
 
@@ -185,7 +178,7 @@ def predicted(pack, model, positive: list, negative: list, scales=(1.0, 1.0, 1.0
 
 @pytest.fixture(scope="module")
 def vae(pack):
-    return pack("nodes.loaders").load_vae(pack("apoavatar_core.checkpoints.presets").TINY_VAE)
+    return pack("apoavatar_core.comfyui.loading").load_vae(pack("apoavatar_core.checkpoints.presets").TINY_VAE)
 
 
 @torch.no_grad()
@@ -195,7 +188,7 @@ def test_the_model_predicts_what_its_parts_by_hand_predict(
     """Pose tokens behind the patch embedding, the portrait's pose on the image condition, the LoRA in its matrix."""
     pose, own_pose, portrait = pictures(FRAMES, seed=5), pictures(1, seed=10), pictures(1, seed=11)
     inputs = {"pose": pose, "reference_pose": own_pose, "reference_image": portrait}
-    adapted = pack("nodes.loaders").apply_adapter(model, adapter_file, file)
+    adapted = pack("apoavatar_core.comfyui.loading").apply_adapter(model, adapter_file, file)
     found = predicted(pack, adapted, *conditioned(pack, vae, **inputs))
 
     prior = written_out(driving, pose, torch.ones(FRAMES))
@@ -232,7 +225,7 @@ def predicted_plainly(model, positive: list) -> Tensor:
 
 
 def test_pose_scale_0_takes_pose_and_reference_pose_away(pack, model, vae, adapter_file, file) -> None:
-    adapted = pack("nodes.loaders").apply_adapter(model, adapter_file, file)
+    adapted = pack("apoavatar_core.comfyui.loading").apply_adapter(model, adapter_file, file)
     portrait = {"reference_image": pictures(1, seed=11)}
     posed = conditioned(pack, vae, pose=pictures(FRAMES, seed=5), reference_pose=pictures(1, seed=10), **portrait)
     unposed = conditioned(pack, vae, pose_mode="pose_free", **portrait)
@@ -260,32 +253,32 @@ def test_the_command_says_what_a_pose_model_is(pack, file) -> None:
 def test_a_pose_model_that_does_not_fit_is_refused(pack, model, vae, adapter_file, file, tmp_path) -> None:
     import comfy.utils
 
-    loaders = pack("nodes.loaders")
+    loading = pack("apoavatar_core.comfyui.loading")
     with pytest.raises(ValueError, match="adapter.safetensors holds no UniAnimate pose stacks"):
-        loaders.apply_adapter(model, adapter_file, adapter_file)
+        loading.apply_adapter(model, adapter_file, adapter_file)
 
     tensors = comfy.utils.load_torch_file(str(file))
     wide = {**tensors, "dwpose_embedding.12.weight": torch.zeros(48, 16, 1, 2, 2), "dwpose_embedding.12.bias": torch.zeros(48)}
     save_file(wide, tmp_path / "wide.safetensors")
     with pytest.raises(ValueError, match="of width 48, but the adapter for one of width 32"):
-        loaders.apply_adapter(model, adapter_file, tmp_path / "wide.safetensors")
+        loading.apply_adapter(model, adapter_file, tmp_path / "wide.safetensors")
 
     save_file({**tensors, "dwpose_embedding.14.weight": torch.zeros(1)}, tmp_path / "more.safetensors")
     with pytest.raises(ValueError, match="more.safetensors has no UniAnimate layout .dwpose_embedding.14.weight is too much"):
-        loaders.apply_adapter(model, adapter_file, tmp_path / "more.safetensors")
+        loading.apply_adapter(model, adapter_file, tmp_path / "more.safetensors")
 
     (tmp_path / "half.safetensors").write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ValueError, match="half.safetensors is not a whole safetensors file"):
-        loaders.apply_adapter(model, adapter_file, tmp_path / "half.safetensors")
+        loading.apply_adapter(model, adapter_file, tmp_path / "half.safetensors")
 
     del tensors["dwpose_embedding.4.bias"]
     save_file(tensors, tmp_path / "less.safetensors")
     with pytest.raises(ValueError, match="no UniAnimate layout .*embed.2.bias"):
-        loaders.apply_adapter(model, adapter_file, tmp_path / "less.safetensors")
+        loading.apply_adapter(model, adapter_file, tmp_path / "less.safetensors")
 
 
 def test_a_reference_pose_without_a_use_is_refused(pack, model, vae, adapter_file) -> None:
-    adapted = pack("nodes.loaders").apply_adapter(model, adapter_file)
+    adapted = pack("apoavatar_core.comfyui.loading").apply_adapter(model, adapter_file)
     posed = conditioned(pack, vae, pose=pictures(FRAMES, seed=5), reference_pose=pictures(1, seed=10))
     with pytest.raises(ValueError, match="leave reference_pose open"):
         predicted(pack, adapted, *posed)

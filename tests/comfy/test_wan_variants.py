@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable
-from types import ModuleType
 
 import pytest
 import torch
@@ -18,11 +15,6 @@ FRAMES, SIDE = 9, 64
 
 def random_tensor(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(scope="module")
-def pack(comfy) -> Callable[[str], ModuleType]:
-    return lambda name: importlib.import_module(f"{comfy.__name__}.{name}")
 
 
 def wan(seed: int = 0, **dimensions):
@@ -42,7 +34,7 @@ def wan(seed: int = 0, **dimensions):
 
 
 def adapter(pack, **changes):
-    adapters, binding = pack("apoavatar_core.adapters"), pack("nodes.binding")
+    adapters, room = pack("apoavatar_core.adapters"), pack("apoavatar_core.comfyui")
     values = {
         "backbone_dim": WIDTH, "backbone_layers": LAYERS, "backbone_in_channels": None, "heads": HEADS,
         "audio_encoder": "log_mel_40", "audio_feature_dim": 40, "audio_dim": 16, "tokens_per_frame": 1,
@@ -55,7 +47,7 @@ def adapter(pack, **changes):
     with torch.no_grad():
         for parameter in module.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
-    return binding.load_adapter(adapters.ApoAvatarAdapter, config, module.state_dict())
+    return room.loading.load_adapter(config, module.state_dict())
 
 
 TEXT = [[random_tensor(1, TEXT_LENGTH, TEXT_WIDTH, seed=7), {}]]
@@ -79,7 +71,7 @@ def sampled(pack, model, positive: list, negative: list, latent: dict, scales=(2
 
 @pytest.fixture(scope="module")
 def vae(pack):
-    return pack("nodes.loaders").load_vae(pack("apoavatar_core.checkpoints.presets").TINY_VAE)
+    return pack("apoavatar_core.comfyui.loading").load_vae(pack("apoavatar_core.checkpoints.presets").TINY_VAE)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +91,7 @@ def test_wan_2_2_5b_takes_its_reference_in_the_latent(pack, wan22_vae) -> None:
     from comfy_extras.nodes_wan import Wan22ImageToVideoLatent
 
     portrait = torch.full((1, SIDE, SIDE, 3), 0.5)
-    model = pack("nodes.binding").attach(wan(in_dim=48, out_dim=48), adapter(pack, vae_stride=16))
+    model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=48, out_dim=48), adapter(pack, vae_stride=16))
     positive, negative, latent = conditioned(pack, wan22_vae, reference_image=portrait)
     (expected,) = Wan22ImageToVideoLatent.execute(wan22_vae, SIDE, SIDE, FRAMES, 1, portrait).result
     assert torch.equal(latent["samples"], expected["samples"])
@@ -116,21 +108,21 @@ def test_wan_2_2_5b_takes_its_reference_in_the_latent(pack, wan22_vae) -> None:
 
 
 def test_wan_2_2_5b_without_a_reference(pack, wan22_vae) -> None:
-    model = pack("nodes.binding").attach(wan(in_dim=48, out_dim=48), adapter(pack, vae_stride=16))
+    model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=48, out_dim=48), adapter(pack, vae_stride=16))
     made = sampled(pack, model, *conditioned(pack, wan22_vae))["samples"]
     assert made.shape == (1, 48, 3, SIDE // 16, SIDE // 16) and made.isfinite().all()
 
 
 def test_latents_of_another_vae_are_refused_with_both_sizes(pack, vae) -> None:
-    model = pack("nodes.binding").attach(wan(in_dim=48, out_dim=48), adapter(pack, vae_stride=16))
+    model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=48, out_dim=48), adapter(pack, vae_stride=16))
     with pytest.raises(ValueError, match="makes latents of 16 channels but the model works on 48: load the VAE"):
         sampled(pack, model, *conditioned(pack, vae))
 
 
 def test_one_adapter_file_serves_both_experts_of_wan_2_2(pack, vae) -> None:
     """High noise with the first expert, low noise with the second, as the usual split does it."""
-    binding = pack("nodes.binding")
-    high, low = (binding.attach(wan(seed, in_dim=36), adapter(pack)) for seed in (1, 2))
+    room = pack("apoavatar_core.comfyui")
+    high, low = (room.attaching.attach(wan(seed, in_dim=36), adapter(pack)) for seed in (1, 2))
     positive, negative, latent = conditioned(pack, vae, reference_image=torch.full((1, SIDE, SIDE, 3), 0.5))
     halfway = sampled(pack, high, positive, negative, latent, sigmas=(1.0, 0.8, 0.6))
     made = sampled(pack, low, positive, negative, halfway, sigmas=(0.6, 0.3, 0.0))["samples"]
@@ -142,7 +134,7 @@ def test_a_model_that_looks_at_the_portrait_needs_clip_vision(pack, vae) -> None
     import comfy.clip_vision
     import comfy.samplers
 
-    model = pack("nodes.binding").attach(wan(in_dim=36, model_type="i2v"), adapter(pack))
+    model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=36, model_type="i2v"), adapter(pack))
     portrait = torch.full((1, SIDE, SIDE, 3), 0.5)
     blind = conditioned(pack, vae, reference_image=portrait)
     with pytest.raises(ValueError, match="clip_vision_output is missing: connect CLIP Vision Encode"):
@@ -160,7 +152,7 @@ def test_a_model_that_looks_at_the_portrait_needs_clip_vision(pack, vae) -> None
 
 
 def test_earlier_frames_are_refused_where_the_adapter_cannot_use_them(pack, vae) -> None:
-    model = pack("nodes.binding").attach(wan(in_dim=36), adapter(pack))
+    model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=36), adapter(pack))
     going_on = conditioned(pack, vae, previous_frames=torch.rand(12, SIDE, SIDE, 3), motion_frames=5)
     with pytest.raises(ValueError, match="leave previous_frames open"):
         sampled(pack, model, *going_on)

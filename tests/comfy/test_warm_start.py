@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -24,11 +21,6 @@ WIDTH, LAYERS = 320, 2
 AUDIO_WIDTH, AUDIO_LAYERS, AUDIO_TOKENS_WIDTH = 768, 12, 96
 FRAMES, SIDE = 17, 64
 MOTION_FRAMES = 9
-
-
-@pytest.fixture(scope="module")
-def pack(comfy) -> Callable[[str], ModuleType]:
-    return lambda name: importlib.import_module(f"{comfy.__name__}.{name}")
 
 
 @torch.no_grad()
@@ -120,7 +112,7 @@ def ours(pack, model, file: Path, vae, portrait: Tensor, voice: dict, previous: 
         )
         .result
     )
-    adapted = pack("nodes.loaders").apply_adapter(model, file)
+    adapted = pack("apoavatar_core.comfyui.loading").apply_adapter(model, file)
     return predicted(pack("nodes.sampling").Guider.execute(adapted, positive, negative, 1.0, 1.0, 1.0, 1.0).result[0])
 
 
@@ -149,7 +141,7 @@ def native(
 @pytest.fixture(scope="module")
 def vae(pack):
     presets = pack("apoavatar_core.checkpoints.presets")
-    return pack("nodes.loaders").load_vae(presets.TINY_VAE)
+    return pack("apoavatar_core.comfyui.loading").load_vae(presets.TINY_VAE)
 
 
 @pytest.fixture(scope="module")
@@ -205,13 +197,13 @@ def test_in_bf16_a_warm_start_stays_as_near(pack, patch, file, vae, portrait) ->
 
 
 def test_the_reference_takes_the_noise_s_place_where_one_is_given(pack) -> None:
-    binding = pack("nodes.binding")
+    room = pack("apoavatar_core.comfyui")
     x, condition = torch.randn(2, 16, 3, 4, 4), torch.randn(2, 20, 3, 4, 4)
     condition[:, :4] = 0
     condition[0, :4, 0] = 1
 
     def held(x: Tensor, *given: Tensor) -> Tensor:
-        return binding.hold_given(lambda x, *others: x, x, torch.zeros(2), *given)
+        return room.continuing.hold_given(lambda x, *others: x, x, torch.zeros(2), *given)
 
     found = held(x, condition)
     assert torch.equal(found[0, :, 0], condition[0, 4:, 0])
@@ -260,7 +252,8 @@ def test_scaled_fp8_weights_are_multiplied_out(pack, patch, tmp_path) -> None:
 
 
 def test_a_file_that_lacks_a_layer_or_fits_another_model_is_refused(pack, model, file, tmp_path) -> None:
-    adapter_file, loaders = pack("apoavatar_core.checkpoints.adapter_file"), pack("nodes.loaders")
+    adapter_file = pack("apoavatar_core.checkpoints.adapter_file")
+    loading = pack("apoavatar_core.comfyui.loading")
     tensors = load_file(file)
     del tensors["blocks.1.norm_x.bias"]
     save_file(tensors, tmp_path / "less.safetensors")
@@ -270,7 +263,7 @@ def test_a_file_that_lacks_a_layer_or_fits_another_model_is_refused(pack, model,
     wide = randomize(native_patch(in_dim=WIDTH, out_dim=AUDIO_TOKENS_WIDTH, intermediate_dim=32, num_layers=3), 2)
     save_file(wide.state_dict(), tmp_path / "deeper.safetensors")
     with pytest.raises(ValueError, match="width 320, 3 blocks .* width 320, 2 blocks"):
-        loaders.apply_adapter(model, tmp_path / "deeper.safetensors")
+        loading.apply_adapter(model, tmp_path / "deeper.safetensors")
 
 
 def test_the_command_says_what_a_file_is_and_converts_it(file, tmp_path) -> None:

@@ -15,8 +15,8 @@ from apoavatar_core.adapters import AdapterConfig, ApoAvatarAdapter
 from apoavatar_core.adapters.attention import frame_wise_attention, scaled_dot_product
 from apoavatar_core.adapters.audio_dit import AudioDiTAdapter
 from apoavatar_core.adapters.audio_injection import AudioInjection
-from apoavatar_core.adapters.interaction import InteractionScheme
 from apoavatar_core.adapters.audio_projection import AudioProjection
+from apoavatar_core.adapters.interaction import InteractionScheme
 from apoavatar_core.adapters.pose_adapter import PoseAdapter, group_by_latent_frame
 from apoavatar_core.audio_features import latent_frame_windows
 

@@ -8,15 +8,13 @@ from einops import rearrange
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apoavatar_core.audio_features import (
-    FEATURE_RATE,
-    WINDOW,
-    LogMelEncoder,
-    features_at_video_rate,
-    frames_of_voice,
-    latent_frame_windows,
+from apoavatar_core.audio_features import LogMelEncoder, features_at_video_rate, frames_of_voice, latent_frame_windows
+from apoavatar_core.grid import (
+    AUDIO_RATE,
+    AUDIO_WINDOW,
+    latent_frames,
+    round_to_clip_length,
 )
-from apoavatar_core.clip_length import latent_frames, round_to_clip_length
 
 
 def noise(seconds: float, dbfs: float, sample_rate: int = 16_000) -> torch.Tensor:
@@ -95,7 +93,7 @@ def test_feature_n_is_centred_at_n_fiftieths_of_a_second(seconds: float) -> None
     click[..., round(seconds * 16_000)] = 1.0
     energy = encode(click).mean(dim=1)
     heard = torch.nonzero(energy > -1).float().mean()
-    assert abs(heard.item() / FEATURE_RATE - seconds) < 0.011
+    assert abs(heard.item() / AUDIO_RATE - seconds) < 0.011
 
 
 def test_bands_rise_with_frequency() -> None:
@@ -214,7 +212,7 @@ def test_rows_are_those_of_multitalk() -> None:
     latter = torch.cat([latter[:, 0, :3], latter[:, 1, 2:3], latter[:, 2, 2:3], latter[:, 3, 2:]], dim=1)
 
     ours = latent_frame_windows(torch.arange(float(frames))[:, None])[..., 0].T
-    assert torch.equal(ours[:1, -WINDOW:], first.float())
+    assert torch.equal(ours[:1, -AUDIO_WINDOW:], first.float())
     assert torch.equal(ours[1:], latter.float())
 
 

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apoavatar_core.checkpoints import presets
-from apoavatar_core.evaluation import measures, tiny
+from apoavatar_core.evaluation import measures, presenter
 from apoavatar_core.evaluation.ablation import COLUMNS, TABLE_4, Ablation
 from apoavatar_core.evaluation.evidence import comparison, table, verdicts
 from apoavatar_core.evaluation.frechet import film_features, frechet_distance
-from apoavatar_core.evaluation.generator import HARD, POSE_FREE, RECONSTRUCTION, SILENCE, SamplingSettings
+from apoavatar_core.evaluation.presenter import Evaluation, Film
+from apoavatar_core.evaluation.presenter_films import HARD, POSE_FREE, RECONSTRUCTION, SILENCE, SamplingSettings
 from apoavatar_core.evaluation.regions import bare_wall, person_regions
-from apoavatar_core.evaluation.tiny import Evaluation, Film
 from apoavatar_core.pose import PersonKeypoints, from_frame, hand_speed, load_keypoint_network, mouth_opening
 from apoavatar_core.synthetic import Clip, frame_keypoints, speech_motion, synthesize_clip
 
@@ -230,10 +230,10 @@ def test_regions_show_what_they_are_named_after(clip: Clip) -> None:
 
 def test_a_film_in_other_colours_and_with_a_restless_wall_is_found_out(clip: Clip) -> None:
     calm = restless(clip.frames, 2)
-    drawn = tiny.measure_colours(clip, clip.frames, calm)
+    drawn = presenter.measure_colours(clip, clip.frames, calm)
     assert drawn["identity_delta_e"] < 1 and drawn["flicker"] == pytest.approx(0, abs=0.1)
-    assert tiny.measure_colours(clip, clip.frames[..., ::-1], calm)["identity_delta_e"] > 10
-    found = tiny.measure_colours(clip, restless(clip.frames, 8), calm)
+    assert presenter.measure_colours(clip, clip.frames[..., ::-1], calm)["identity_delta_e"] > 10
+    found = presenter.measure_colours(clip, restless(clip.frames, 8), calm)
     # Two numbers from −n … n differ by (m² − 1) / 3m on average, m = 2n + 1.
     assert found["flicker"] / found["flicker_vae"] == pytest.approx((288 / 51) / (24 / 15), rel=0.05)
 
@@ -293,9 +293,9 @@ def films(clip: Clip) -> dict[str, Film]:
 
 
 def test_the_presenter_itself_meets_every_target(clip: Clip, films: dict[str, Film]) -> None:
-    colours = tiny.measure_colours(clip, clip.frames, reconstruction=restless(clip.frames, 2))
-    found = tiny.summarize([tiny.measure(clip, films, shut_opening=0.0) | colours])
-    assert all(target.is_met(found[name]) for name, target in tiny.TARGETS.items()), found
+    colours = presenter.measure_colours(clip, clip.frames, reconstruction=restless(clip.frames, 2))
+    found = presenter.summarize([presenter.measure(clip, films, shut_opening=0.0) | colours])
+    assert all(target.is_met(found[name]) for name, target in presenter.TARGETS.items()), found
     assert found["mouth_lag_frames"] == 0
     assert found["mouth_r"] > 0.9
     assert found["pose_error"] == 0
@@ -304,7 +304,7 @@ def test_the_presenter_itself_meets_every_target(clip: Clip, films: dict[str, Fi
 
 def test_a_film_of_another_sentence_is_not_in_time(clip: Clip, films: dict[str, Film]) -> None:
     other = film_of(synthesize_clip(4, held_out=True).keypoints)
-    found = tiny.measure(clip, films | {POSE_FREE: other, HARD: other, SILENCE: other}, shut_opening=0.0)
+    found = presenter.measure(clip, films | {POSE_FREE: other, HARD: other, SILENCE: other}, shut_opening=0.0)
     assert found["mouth_r"] < 0.5
     assert found["pose_error"] > 0.01
     assert found["silence_opening"] > 0.2
@@ -312,15 +312,15 @@ def test_a_film_of_another_sentence_is_not_in_time(clip: Clip, films: dict[str, 
 
 def test_a_late_mouth_is_reported_with_its_lag(clip: Clip, films: dict[str, Film]) -> None:
     late = replace(films[POSE_FREE], openings=delayed(films[POSE_FREE].openings, 2))
-    assert tiny.measure(clip, films | {POSE_FREE: late}, shut_opening=0.0)["mouth_lag_frames"] == 2
+    assert presenter.measure(clip, films | {POSE_FREE: late}, shut_opening=0.0)["mouth_lag_frames"] == 2
 
 
 def test_silence_is_measured_without_the_reference_frame(clip: Clip, films: dict[str, Film]) -> None:
     openings = films[SILENCE].openings.copy()
     openings[0] = 10.0
     spoilt = films | {SILENCE: replace(films[SILENCE], openings=openings)}
-    expected = tiny.measure(clip, films, shut_opening=0.0)["silence_opening"]
-    assert tiny.measure(clip, spoilt, shut_opening=0.0)["silence_opening"] == expected
+    expected = presenter.measure(clip, films, shut_opening=0.0)["silence_opening"]
+    assert presenter.measure(clip, spoilt, shut_opening=0.0)["silence_opening"] == expected
 
 
 @pose_network
@@ -343,7 +343,7 @@ def test_a_perfect_generator_reaches_the_ceiling() -> None:
 
     def draw(clip: Clip, seed: int) -> dict[str, np.ndarray]:
         asked.append(seed)
-        silence = tiny.silent_drawing(clip)
+        silence = presenter.silent_drawing(clip)
         return {POSE_FREE: clip.frames, HARD: clip.frames, SILENCE: silence, RECONSTRUCTION: restless(clip.frames, 3)}
 
     evaluation = Evaluation([], [])
@@ -352,7 +352,7 @@ def test_a_perfect_generator_reaches_the_ceiling() -> None:
     assert evaluation.generated == evaluation.drawn
     assert evaluation.drawn[0]["mouth_r"] > 0.7
     assert evaluation.drawn[0]["pose_error"] < 0.06
-    assert tiny.strip(clip, pictures).shape == (4 * 128, 13 * 128, 3)
+    assert presenter.strip(clip, pictures).shape == (4 * 128, 13 * 128, 3)
 
 
 # --- reports
@@ -366,7 +366,7 @@ def measured(**values: float) -> dict:
 
 
 def test_summary_is_the_mean_over_the_clips() -> None:
-    found = tiny.summarize([measured(mouth_r=0.4, pose_error=0.1), measured(mouth_r=0.8, pose_error=math.nan)])
+    found = presenter.summarize([measured(mouth_r=0.4, pose_error=0.1), measured(mouth_r=0.8, pose_error=math.nan)])
     assert found["mouth_r"] == pytest.approx(0.6)
     assert found["pose_error"] == pytest.approx(0.1)
 
@@ -374,51 +374,51 @@ def test_summary_is_the_mean_over_the_clips() -> None:
 def test_lag_of_the_summary_is_that_of_the_mean_correlation() -> None:
     early = [0.0, 0.0, 0.5, 0.4, 0.0, 0.0, 0.0]
     on_time = [0.0, 0.0, 0.1, 0.6, 0.5, 0.0, 0.0]
-    assert tiny.summarize([measured(mouth_r_by_lag=early), measured(mouth_r_by_lag=on_time)])["mouth_lag_frames"] == 0
+    assert presenter.summarize([measured(mouth_r_by_lag=early), measured(mouth_r_by_lag=on_time)])["mouth_lag_frames"] == 0
 
 
 def test_clip_that_hardly_opens_its_mouth_does_not_decide_over_silence() -> None:
     clips = [measured(opening_loud=0.001, opening_silent=0.01), measured(opening_loud=0.099, opening_silent=0.0)]
-    assert tiny.summarize(clips)["silence_opening"] == pytest.approx(0.1)
+    assert presenter.summarize(clips)["silence_opening"] == pytest.approx(0.1)
 
 
 def test_clip_without_a_face_is_not_silent() -> None:
     faceless = measured(opening_loud=math.nan, opening_silent=0.0)
-    assert tiny.summarize([faceless])["silence_opening"] == 1
-    assert tiny.summarize([faceless, measured()])["silence_opening"] == pytest.approx(0.5)
+    assert presenter.summarize([faceless])["silence_opening"] == 1
+    assert presenter.summarize([faceless, measured()])["silence_opening"] == pytest.approx(0.5)
 
 
 def test_report_file_is_whole_json(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "result.json"
     report = Evaluation([measured(mouth_r=0.7, opening_loud=math.nan)], [measured()]).report()
-    tiny.write_report(path, report)
+    presenter.write_report(path, report)
     found = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert found["clips"] == 1
     assert found["mouth_r"] == 0.7
     assert found["per_clip"][0]["opening_loud"] is None
     assert found["truth"]["mouth_r"] == 0.0
-    assert set(tiny.TARGETS) <= found.keys() & found["truth"].keys()
+    assert set(presenter.TARGETS) <= found.keys() & found["truth"].keys()
     assert [file.name for file in path.parent.iterdir()] == ["result.json"]
 
 
 def test_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    tiny.write_report(path, {"clips": 1})
+    presenter.write_report(path, {"clips": 1})
     with pytest.raises(TypeError):
-        tiny.write_report(path, {"clips": object()})
+        presenter.write_report(path, {"clips": object()})
     assert json.loads(path.read_text()) == {"clips": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
 
 
 def test_table_says_what_is_met_and_what_is_missed() -> None:
     report = Evaluation([measured(mouth_r=0.7, hand_r=0.1)], [measured(mouth_r=0.9)]).report()
-    lines = {line.split()[0]: line for line in tiny.table(report).splitlines()}
+    lines = {line.split()[0]: line for line in presenter.table(report).splitlines()}
     assert "0.700" in lines["mouth_r"] and "0.900" in lines["mouth_r"] and lines["mouth_r"].endswith("met")
     assert lines["hand_r"].endswith("MISSED")
 
 
 def test_a_mouth_that_runs_ahead_misses_the_target_like_one_that_trails() -> None:
-    target = tiny.TARGETS["mouth_lag_frames"]
+    target = presenter.TARGETS["mouth_lag_frames"]
     assert [target.is_met(lag) for lag in (-2, -1, 0, 1, 2)] == [False, True, True, True, False]
 
 
@@ -470,7 +470,7 @@ def test_the_sampling_settings_are_the_shipped_workflows() -> None:
 @pose_network
 def test_the_command_measures_the_shipped_model(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "apoavatar_core.evaluation", "tiny", "--clips", "1", "--steps", "1",
+        [sys.executable, "-m", "apoavatar_core.evaluation", "presenter", "--clips", "1", "--steps", "1",
          "--json", str(tmp_path / "result.json"), "--strips", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, timeout=580,
     )  # fmt: skip

@@ -31,7 +31,6 @@ from apoavatar_core.pose.keypoints import GROUPS
 from apoavatar_core.pose.measurements import correlation
 
 
-
 def random_person(seed: int = 0) -> PersonKeypoints:
     rng = np.random.default_rng(seed)
     points = rng.uniform(0.05, 0.95, (sum(GROUPS.values()), 3))
@@ -326,7 +325,7 @@ def test_correlation_skips_unseen_frames() -> None:
 
 
 def test_training_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from apoavatar_core.training import keypoints as training
+    from apoavatar_core.tiny import keypoint_network as training
 
     config = training.KeypointTrainingConfig(
         network=KeypointNetworkConfig(input_size=64, channels=(8, 8, 8, 8)), steps=4, batch_size=2, save_every=2
@@ -354,7 +353,7 @@ def test_training_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_shipped_network_finds_keypoints_of_an_unseen_speaker() -> None:
-    from apoavatar_core.training.keypoint_accuracy import held_out_clips, measure
+    from apoavatar_core.tiny.keypoint_accuracy import held_out_clips, measure
 
     assert TINY_POSE.stat().st_size <= 1.5e6
     network = load_keypoint_network(TINY_POSE)

@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from apoavatar_core.data.mouth import mouth_cells
 from apoavatar_core.pose import from_frame
 from apoavatar_core.pose.keypoints import LIPS
 from apoavatar_core.synthetic import synthesize_clip
-from apoavatar_core.training.config import BRANCHES, Loss, TrainingConfig, build, read_config
-from apoavatar_core.training.model import branch_of, loss_weights
+from apoavatar_core.training.branches import BRANCHES, branch_of
+from apoavatar_core.training.config import Loss, TrainingConfig, build, read_config
+from apoavatar_core.training.loss import loss_weights
 from apoavatar_core.training.optimizers import Muon, build_optimizers, orthogonalize, set_learning_rate, suits_muon
 from apoavatar_core.training.pose_schemes import PoseScheme, draw_pose_mask
-from apoavatar_core.training.prepare import mouth_cells
 
 
 @settings(max_examples=25, deadline=None)

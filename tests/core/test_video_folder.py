@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from apoavatar_core.training.shards import ShardFolder
-from apoavatar_core.training.video_folder import VideoFolder
+from apoavatar_core.data.films import VideoFolder
+from apoavatar_core.data.shards import ShardFolder
 
 SIZE, RATE = 32, 22_050
 

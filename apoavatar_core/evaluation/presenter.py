@@ -1,4 +1,4 @@
-"""The tiny model on held-out clips: people, voices and sentences that its training never met.
+"""A model of the drawn presenter on held-out clips: people, voices and sentences that its training never met.
 
 Mouths are read as the distance of the inner lips that the shipped keypoint network finds. On drawn clips this track
 correlates with the true opening by r = 0.96, and by 0.98, 0.97 and 0.95 when the pictures are blurred by scaling them
@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoints.safe_file import write_text
+from ..files import write_whole
 from ..pose import PersonKeypoints, PoseModel, estimate, from_frame, hand_speed, mouth_opening
 from ..refocusing import RefocusingConfig, refocus
 from ..synthetic import Clip, draw_clip, speech_motion
 from ..synthetic.motion import frame_loudness
 from . import measures
-from .generator import HARD, MODES, POSE_FREE, RECONSTRUCTION, SILENCE
+from .presenter_films import HARD, MODES, POSE_FREE, RECONSTRUCTION, SILENCE
 from .regions import bare_wall, person_regions
 
 Generate = Callable[[Clip, int], dict[str, np.ndarray]]
@@ -207,7 +207,7 @@ def write_report(path: Path, report: dict) -> None:
             return [known(item) for item in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    write_text(path, json.dumps(known(report), indent=1) + "\n")
+    write_whole(path, json.dumps(known(report), indent=1) + "\n")
 
 
 def table(report: dict) -> str:

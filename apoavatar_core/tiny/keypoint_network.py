@@ -1,6 +1,6 @@
 """Train the keypoint network of the tiny preset on drawn frames of the synthetic speaker.
 
-    python -m apoavatar_core.training.keypoints --out pose.safetensors --steps 1500
+    python -m apoavatar_core.tiny keypoints --out pose.safetensors --steps 1500
 
 A run that was stopped (Ctrl-C, power cut) goes on with `--resume`.
 """
@@ -24,11 +24,11 @@ from ..pose.checkpoint import load_keypoint_network, save_keypoint_network
 from ..pose.estimator import KeypointNetwork, KeypointNetworkConfig
 from ..pose.heatmaps import encode_heatmaps, window_centroids
 from ..pose.keypoints import GROUPS, LIPS, VISIBLE
-from .backbone import autocast
-from .checkpoint import load_state, save_state
+from ..precision import autocast
+from ..training.optimizers import half_cosine, set_learning_rate
+from ..training.state import load_state, save_state
 from .keypoint_accuracy import held_out_clips, measure
 from .keypoint_drawings import Drawings, augment
-from .optimizers import half_cosine, set_learning_rate
 
 _MOUTH_WEIGHT = 4.0  # a shut and a wide open mouth differ by two heatmap cells; other points can afford half a cell
 
@@ -226,16 +226,3 @@ def run(arguments: argparse.Namespace) -> None:
         clips = held_out_clips(arguments.held_out_clips)
         for name, blur in (("sharp", 1), ("blurred x2", 2)):
             print(name, measure(network, clips, blur=blur), flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    try:
-        run(parser.parse_args())
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-
-
-if __name__ == "__main__":
-    main()

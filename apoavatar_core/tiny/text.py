@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..checkpoints.presets import TINY_T5
 from ..checkpoints.safe_file import write_tensors
+from ..comfyui import trainable
 from ..speaking_prompt import SPEAKING_PROMPT
-from . import backbone
 
 PAD, END, UNKNOWN = 0, 1, 2
 UMT5_CONFIG = {
@@ -63,17 +64,13 @@ def train(steps: int, out: Path) -> None:
     """Train for `steps` batches of 32 captions and write the encoder with its tokenizer and dimensions to `out`."""
     import sentencepiece
 
-    backbone.use_comfyui()
-    import comfy.ops
-    from comfy.text_encoders.t5 import T5
-
     texts = captions(6000)
     spiece = train_tokenizer(texts, 700)
     tokenizer = sentencepiece.SentencePieceProcessor(model_proto=spiece, add_eos=True)
     config = {**UMT5_CONFIG, "vocab_size": tokenizer.get_piece_size()}
     torch.manual_seed(0)
-    encoder = T5(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
-    backbone.initialize(encoder)
+    encoder = trainable.new_t5(config)
+    trainable.initialize(encoder)
     for name, parameter in encoder.named_parameters():
         if "layer_norm" in name:
             nn.init.ones_(parameter)
@@ -101,15 +98,11 @@ def train(steps: int, out: Path) -> None:
     write_tensors(out, tensors, {"config": json.dumps({**config, "min_length": MIN_LENGTH})})
 
 
-def main() -> None:
-    from ..checkpoints.presets import TINY_T5
-
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--out", type=Path, default=TINY_T5)
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train as the parsed options say."""
     train(arguments.steps, arguments.out)
-
-
-if __name__ == "__main__":
-    main()

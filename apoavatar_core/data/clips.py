@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import whole_file, write_whole
+
 
 @dataclass(frozen=True)
 class StoredClip:
@@ -37,12 +39,10 @@ def _draw(folder: Path, seed: int, frames: int, size: int) -> None:
 
     clip = synthesize_clip(seed, frames=frames, size=size)
     for path, array in ((frames_path, clip.frames), (speech_path, clip.speech)):
-        temporary = path.with_name(path.name + ".part.npy")
-        np.save(temporary, array)
-        os.replace(temporary, path)
-    temporary = facts_path.with_name(facts_path.name + ".part")
-    temporary.write_text(json.dumps({"caption": clip.caption, "keypoints": clip.keypoints}))
-    os.replace(temporary, facts_path)  # last: its presence says that the clip is whole
+        with whole_file(path) as unfinished:
+            np.save(unfinished, array)
+    # Last: its presence says that the clip is whole.
+    write_whole(facts_path, json.dumps({"caption": clip.caption, "keypoints": clip.keypoints}))
 
 
 def draw_bank(folder: Path, clips: int, frames: int, size: int, workers: int) -> None:
@@ -86,16 +86,14 @@ class ClipBank:
         return load_clip(self.folder, int(name))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the clip bank")
     parser.add_argument("--clips", type=int, default=400)
     parser.add_argument("--frames", type=int, default=49)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Draw as the parsed options say."""
     draw_bank(arguments.out, arguments.clips, arguments.frames, arguments.size, arguments.workers)
-
-
-if __name__ == "__main__":
-    main()

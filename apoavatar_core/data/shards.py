@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from .clips import StoredClip
-from .video_folder import SIDECARS, SUFFIX, VideoFolder
+from .films import SIDECARS, SUFFIX, VideoFolder
 
 SHARD_SUFFIX = ".tar"
 CLIP = "clip"

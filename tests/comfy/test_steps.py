@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -19,14 +17,8 @@ ALL = ("text", "image", "audio", "pose")
 
 
 @pytest.fixture(scope="module")
-def pack(comfy) -> Callable[[str], ModuleType]:
-    """A module of the pack as ComfyUI loaded it, by its name inside the pack."""
-    return lambda name: importlib.import_module(f"{comfy.__name__}.{name}")
-
-
-@pytest.fixture(scope="module")
-def binding(pack) -> ModuleType:
-    return pack("nodes.binding")
+def room(pack) -> ModuleType:
+    return pack("apoavatar_core.comfyui")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +53,7 @@ def wan_model(dim: int = DIM, layers: int = LAYERS, in_dim: int = CHANNELS):
 
 def adapter_patcher(pack, *, initial: bool = False, seed: int = 0, **changes):
     """An adapter for `wan_model`, with random weights or as it is before training."""
-    adapters, binding = pack("apoavatar_core.adapters"), pack("nodes.binding")
+    adapters, room = pack("apoavatar_core.adapters"), pack("apoavatar_core.comfyui")
     values = {
         "backbone_dim": DIM,
         "backbone_layers": LAYERS,
@@ -83,10 +75,10 @@ def adapter_patcher(pack, *, initial: bool = False, seed: int = 0, **changes):
         with torch.no_grad():
             for parameter in trained.parameters():
                 parameter += 0.2 * torch.randn_like(parameter)
-    return binding.load_adapter(adapters.ApoAvatarAdapter, config, trained.state_dict())
+    return room.loading.load_adapter(config, trained.state_dict())
 
 
-def conditioning(binding: ModuleType, kept=ALL, length: int = LATENT_LENGTH) -> list:
+def conditioning(room: ModuleType, kept=ALL, length: int = LATENT_LENGTH) -> list:
     """CONDITIONING with some of Eq. 8's modalities; what is not kept is made null by hand."""
     extras, tensors = {}, {}
     if "image" in kept:
@@ -95,12 +87,12 @@ def conditioning(binding: ModuleType, kept=ALL, length: int = LATENT_LENGTH) -> 
         image = random_tensor(1, 16, length, LATENT_SIDE, LATENT_SIDE, seed=11)
         extras = {"concat_latent_image": image, "concat_mask": mask}
     audio = random_tensor(1, 8, length, FEATURES, seed=12)
-    tensors[binding.AUDIO] = audio if "audio" in kept else torch.zeros_like(audio)
+    tensors[room.conditions.AUDIO] = audio if "audio" in kept else torch.zeros_like(audio)
     if "pose" in kept:
-        tensors[binding.POSE] = random_tensor(1, 12, length, SIDE, SIDE, seed=13).sigmoid()
-        tensors[binding.POSE_GATE] = random_tensor(1, 4, length, seed=14).sigmoid()
+        tensors[room.conditions.POSE] = random_tensor(1, 12, length, SIDE, SIDE, seed=13).sigmoid()
+        tensors[room.conditions.POSE_GATE] = random_tensor(1, 4, length, seed=14).sigmoid()
     text = random_tensor(1, TEXT_LENGTH, TEXT_DIM, seed=15 if "text" in kept else 16)
-    return binding.with_conditions([[text, extras]], tensors)
+    return room.conditions.with_conditions([[text, extras]], tensors)
 
 
 @torch.inference_mode()
@@ -153,45 +145,45 @@ def recorded(model) -> tuple[object, list[Call]]:
 # --- attaching
 
 
-def test_untrained_adapter_leaves_the_output_bit_identical(pack, binding, model):
-    attached = binding.attach(model, adapter_patcher(pack, initial=True))
-    assert torch.equal(predict(attached, conditioning(binding)), predict(model, conditioning(binding)))
+def test_untrained_adapter_leaves_the_output_bit_identical(pack, room, model):
+    attached = room.attaching.attach(model, adapter_patcher(pack, initial=True))
+    assert torch.equal(predict(attached, conditioning(room)), predict(model, conditioning(room)))
 
 
 @pytest.mark.parametrize("modality", ["audio", "pose"])
-def test_trained_adapter_answers_to_each_condition(binding, model, adapter, modality):
-    attached = binding.attach(model, adapter)
+def test_trained_adapter_answers_to_each_condition(room, model, adapter, modality):
+    attached = room.attaching.attach(model, adapter)
     without = [kept for kept in ALL if kept != modality]
-    difference = predict(attached, conditioning(binding)) - predict(attached, conditioning(binding, without))
+    difference = predict(attached, conditioning(room)) - predict(attached, conditioning(room, without))
     assert difference.abs().max() > 1e-3
 
 
-def test_conditions_of_the_adapter_mean_nothing_to_a_plain_model(binding, model):
-    assert torch.equal(predict(model, conditioning(binding)), predict(model, conditioning(binding, ("text", "image"))))
+def test_conditions_of_the_adapter_mean_nothing_to_a_plain_model(room, model):
+    assert torch.equal(predict(model, conditioning(room)), predict(model, conditioning(room, ("text", "image"))))
 
 
-def test_original_model_stays_as_it_is(binding, model, adapter):
-    before = predict(model, conditioning(binding))
+def test_original_model_stays_as_it_is(room, model, adapter):
+    before = predict(model, conditioning(room))
     options = str(model.model_options)
-    attached = binding.attach(model, adapter)
-    assert not torch.equal(predict(attached, conditioning(binding)), before)
-    assert torch.equal(predict(model, conditioning(binding)), before)
+    attached = room.attaching.attach(model, adapter)
+    assert not torch.equal(predict(attached, conditioning(room)), before)
+    assert torch.equal(predict(model, conditioning(room)), before)
     assert str(model.model_options) == options
-    assert binding.has_adapter(attached) and not binding.has_adapter(model)
+    assert room.attaching.has_adapter(attached) and not room.attaching.has_adapter(model)
 
 
-def test_adapters_on_two_clones_do_not_leak_into_each_other(pack, binding, model):
-    first = binding.attach(model, adapter_patcher(pack, seed=1))
-    alone = predict(first, conditioning(binding))
-    second = binding.attach(model, adapter_patcher(pack, seed=2))
-    assert (predict(second, conditioning(binding)) - alone).abs().max() > 1e-3
-    assert torch.equal(predict(first, conditioning(binding)), alone)
+def test_adapters_on_two_clones_do_not_leak_into_each_other(pack, room, model):
+    first = room.attaching.attach(model, adapter_patcher(pack, seed=1))
+    alone = predict(first, conditioning(room))
+    second = room.attaching.attach(model, adapter_patcher(pack, seed=2))
+    assert (predict(second, conditioning(room)) - alone).abs().max() > 1e-3
+    assert torch.equal(predict(first, conditioning(room)), alone)
 
 
-def test_clone_of_a_model_keeps_its_adapter(binding, model, adapter):
-    attached = binding.attach(model, adapter)
-    assert binding.has_adapter(attached.clone())
-    assert torch.equal(predict(attached.clone(), conditioning(binding)), predict(attached, conditioning(binding)))
+def test_clone_of_a_model_keeps_its_adapter(room, model, adapter):
+    attached = room.attaching.attach(model, adapter)
+    assert room.attaching.has_adapter(attached.clone())
+    assert torch.equal(predict(attached.clone(), conditioning(room)), predict(attached, conditioning(room)))
 
 
 class HalveBlock0:
@@ -209,44 +201,44 @@ class HalveBlock0:
         return {**out, "img": out["img"] * 0.5}
 
 
-def test_earlier_replacement_of_block_0_still_runs(pack, binding, model):
+def test_earlier_replacement_of_block_0_still_runs(pack, room, model):
     halve, halved = HalveBlock0(), model.clone()
     halved.set_model_patch_replace(halve, "dit", "double_block", 0)
-    expected = predict(halved, conditioning(binding))
-    assert not torch.equal(expected, predict(model, conditioning(binding)))
+    expected = predict(halved, conditioning(room))
+    assert not torch.equal(expected, predict(model, conditioning(room)))
     calls = halve.calls
 
-    initial = binding.attach(halved, adapter_patcher(pack, initial=True))
-    assert torch.equal(predict(initial, conditioning(binding)), expected)
-    trained = binding.attach(halved, adapter_patcher(pack))
-    assert not torch.equal(predict(trained, conditioning(binding)), expected)
+    initial = room.attaching.attach(halved, adapter_patcher(pack, initial=True))
+    assert torch.equal(predict(initial, conditioning(room)), expected)
+    trained = room.attaching.attach(halved, adapter_patcher(pack))
+    assert not torch.equal(predict(trained, conditioning(room)), expected)
     assert halve.calls == calls + 2
 
 
-def test_models_of_an_earlier_replacement_are_still_loaded(pack, binding, model, adapter):
+def test_models_of_an_earlier_replacement_are_still_loaded(pack, room, model, adapter):
     other, halved = adapter_patcher(pack), model.clone()
     halved.set_model_patch_replace(HalveBlock0(other), "dit", "double_block", 0)
-    listed = binding.attach(halved, adapter).model_patches_models()
+    listed = room.attaching.attach(halved, adapter).model_patches_models()
     assert other in listed and adapter in listed
 
 
-def test_lora_and_adapter_work_together(pack, binding, model, adapter):
+def test_lora_and_adapter_work_together(pack, room, model, adapter):
     def with_lora(target):
         target = target.clone()
         key = "diffusion_model.blocks.1.ffn.0.weight"
         assert target.add_patches({key: (0.2 * random_tensor(2 * DIM, DIM, seed=31),)}) == [key]
         return target
 
-    positive = conditioning(binding)
+    positive = conditioning(room)
     lora = with_lora(model)
     expected = predict(lora, positive)
     assert not torch.equal(expected, predict(model, positive))
-    assert torch.equal(predict(binding.attach(lora, adapter_patcher(pack, initial=True)), positive), expected)
+    assert torch.equal(predict(room.attaching.attach(lora, adapter_patcher(pack, initial=True)), positive), expected)
 
-    both = predict(binding.attach(lora, adapter), positive)
+    both = predict(room.attaching.attach(lora, adapter), positive)
     assert not torch.equal(both, expected)
-    assert not torch.equal(both, predict(binding.attach(model, adapter), positive))
-    assert torch.equal(predict(with_lora(binding.attach(model, adapter)), positive), both)
+    assert not torch.equal(both, predict(room.attaching.attach(model, adapter), positive))
+    assert torch.equal(predict(with_lora(room.attaching.attach(model, adapter)), positive), both)
 
 
 @pytest.mark.parametrize(
@@ -257,16 +249,16 @@ def test_lora_and_adapter_work_together(pack, binding, model, adapter):
         ({"backbone_in_channels": 16}, ("16 input channels", "36 input channels")),
     ],
 )
-def test_model_of_another_size_is_refused_with_both_sizes(pack, binding, model, change, named):
+def test_model_of_another_size_is_refused_with_both_sizes(pack, room, model, change, named):
     with pytest.raises(ValueError) as caught:
-        binding.attach(model, adapter_patcher(pack, **change))
+        room.attaching.attach(model, adapter_patcher(pack, **change))
     message = str(caught.value)
     assert "\n" not in message
     assert all(text in message for text in named)
     assert message.index(named[0]) < message.index(named[1])
 
 
-def test_model_that_is_not_wan_is_refused_by_name(binding, adapter):
+def test_model_that_is_not_wan_is_refused_by_name(room, adapter):
     import comfy.model_patcher
 
     class Host(torch.nn.Module):
@@ -276,10 +268,10 @@ def test_model_that_is_not_wan_is_refused_by_name(binding, adapter):
 
     other = comfy.model_patcher.ModelPatcher(Host(), torch.device("cpu"), torch.device("cpu"))
     with pytest.raises(ValueError, match="attach to Wan .* not to Linear"):
-        binding.attach(other, adapter)
+        room.attaching.attach(other, adapter)
 
 
-def test_variant_of_wan_with_tokens_of_its_own_is_refused_by_name(binding, adapter):
+def test_variant_of_wan_with_tokens_of_its_own_is_refused_by_name(room, adapter):
     import comfy.model_patcher
     from comfy.ldm.wan.model import VaceWanModel
 
@@ -289,23 +281,23 @@ def test_variant_of_wan_with_tokens_of_its_own_is_refused_by_name(binding, adapt
         vace_in_dim=96, device="meta", operations=torch.nn,
     )  # fmt: skip
     with pytest.raises(ValueError, match="not to VaceWanModel"):
-        binding.attach(comfy.model_patcher.ModelPatcher(host, torch.device("cpu"), torch.device("cpu")), adapter)
+        room.attaching.attach(comfy.model_patcher.ModelPatcher(host, torch.device("cpu"), torch.device("cpu")), adapter)
 
 
 # --- guidance
 
 
 def decoupled_guider(pack, model, *scales: float, kept=ALL, length: int = LATENT_LENGTH):
-    binding, guidance = pack("nodes.binding"), pack("apoavatar_core.guidance")
-    positive = conditioning(binding, kept, length)
-    negative = conditioning(binding, [modality for modality in kept if modality != "text"], length)
-    return pack("nodes.sampling").DecoupledGuider(model, positive, negative, guidance.GuidanceScales(*scales))
+    room, guidance = pack("apoavatar_core.comfyui"), pack("apoavatar_core.guidance")
+    positive = conditioning(room, kept, length)
+    negative = conditioning(room, [modality for modality in kept if modality != "text"], length)
+    return pack("apoavatar_core.comfyui.guider").DecoupledGuider(model, positive, negative, guidance.GuidanceScales(*scales))
 
 
 @pytest.mark.parametrize("scales", [(2.0, 3.0, 4.0, 5.0), (7.5, 1.0, 2.0, 0.5), (1.0, 1.0, 1.5, 1.0), (0.0, 2.0, 0.0, 1.0)])
-def test_guided_prediction_is_equation_8_of_five_model_calls(pack, binding, model, adapter, scales):
-    attached = binding.attach(model, adapter)
-    v0, v1, v2, v3, v4 = (predict(attached, conditioning(binding, ALL[:kept])) for kept in range(5))
+def test_guided_prediction_is_equation_8_of_five_model_calls(pack, room, model, adapter, scales):
+    attached = room.attaching.attach(model, adapter)
+    v0, v1, v2, v3, v4 = (predict(attached, conditioning(room, ALL[:kept])) for kept in range(5))
     text, image, audio, pose = scales
     expected = pose * (v4 - v3) + audio * (v3 - v2) + image * (v2 - v1) + text * (v1 - v0) + v0
     guided = run(decoupled_guider(pack, attached, *scales))
@@ -314,11 +306,11 @@ def test_guided_prediction_is_equation_8_of_five_model_calls(pack, binding, mode
     assert all((a - b).abs().max() > 1e-3 for i, a in enumerate(states) for b in states[:i]), "the states must differ"
 
 
-def test_two_scales_are_comfyuis_own_dual_guidance(pack, binding, model, adapter):
+def test_two_scales_are_comfyuis_own_dual_guidance(pack, room, model, adapter):
     from comfy_extras.nodes_custom_sampler import DualCFGGuider
 
-    attached = binding.attach(model, adapter)
-    states = (conditioning(binding, kept) for kept in (ALL, {"text", "image"}, set()))
+    attached = room.attaching.attach(model, adapter)
+    states = (conditioning(room, kept) for kept in (ALL, {"text", "image"}, set()))
     (native,) = DualCFGGuider.execute(attached, *states, 3.0, 1.5, "regular").result
     ours = decoupled_guider(pack, attached, 1.5, 1.5, 3.0, 3.0)
     torch.testing.assert_close(run(ours), run(native), atol=1e-4, rtol=1e-5)
@@ -337,45 +329,45 @@ def test_two_scales_are_comfyuis_own_dual_guidance(pack, binding, model, adapter
     ],
     ids=str,
 )
-def test_each_step_is_one_batched_call_of_the_states_that_count(pack, binding, model, adapter, scales, kept, states):
-    attached, calls = recorded(binding.attach(model, adapter))
+def test_each_step_is_one_batched_call_of_the_states_that_count(pack, room, model, adapter, scales, kept, states):
+    attached, calls = recorded(room.attaching.attach(model, adapter))
     run(decoupled_guider(pack, attached, *scales, kept=kept), sigmas=(1.0, 0.7, 0.3, 0.0))
     assert [call.states for call in calls] == [states] * 3
 
 
-def test_batched_states_differ_in_nothing_but_their_nulls(pack, binding, model, adapter):
-    attached, calls = recorded(binding.attach(model, adapter))
+def test_batched_states_differ_in_nothing_but_their_nulls(pack, room, model, adapter):
+    attached, calls = recorded(room.attaching.attach(model, adapter))
     run(decoupled_guider(pack, attached, 5, 4, 3, 2))
     (call,) = calls
     assert all(torch.equal(x, call.x[0]) for x in call.x)
-    audio, gate, pose = (call.conditions[key] for key in (binding.AUDIO, binding.POSE_GATE, binding.POSE))
+    audio, gate, pose = (call.conditions[key] for key in (room.conditions.AUDIO, room.conditions.POSE_GATE, room.conditions.POSE))
     assert sorted(bool(row.any()) for row in audio) == [False] * 3 + [True] * 2
     assert sorted(bool(row.any()) for row in gate) == [False] * 4 + [True]
     assert all(torch.equal(row, pose[0]) for row in pose)
 
 
-def test_pose_scale_does_not_matter_without_a_pose(pack, binding, model, adapter):
-    attached, kept = binding.attach(model, adapter), ("text", "image", "audio")
+def test_pose_scale_does_not_matter_without_a_pose(pack, room, model, adapter):
+    attached, kept = room.attaching.attach(model, adapter), ("text", "image", "audio")
     without, exaggerated = (run(decoupled_guider(pack, attached, 2, 2, 3, pose, kept=kept)) for pose in (0, 9))
     assert torch.equal(without, exaggerated)
 
 
-def test_states_are_conditions_of_their_own(pack, binding):
+def test_states_are_conditions_of_their_own(pack, room):
     """Caches keep their books by uuid."""
     import comfy.samplers
 
-    (condition,) = comfy.sampler_helpers.convert_cond(conditioning(binding))
-    states = [binding.keep_modalities([condition], [condition], ALL[:kept]) for kept in (4, 3, 2)]
-    again = binding.keep_modalities([condition], [condition], ALL)
+    (condition,) = comfy.sampler_helpers.convert_cond(conditioning(room))
+    states = [room.conditions.keep_modalities([condition], [condition], ALL[:kept]) for kept in (4, 3, 2)]
+    again = room.conditions.keep_modalities([condition], [condition], ALL)
     assert len({state[0]["uuid"] for state in states}) == 3
     assert again[0]["uuid"] == states[0][0]["uuid"]
-    assert condition["model_conds"][binding.AUDIO].cond.any(), "the user's condition stays as it is"
+    assert condition["model_conds"][room.conditions.AUDIO].cond.any(), "the user's condition stays as it is"
 
 
-def test_clip_vision_alone_counts_as_an_image(binding):
+def test_clip_vision_alone_counts_as_an_image(room):
     """Otherwise its embedding would be zero in every state."""
     condition = {"model_conds": {}, "clip_vision_output": object()}
-    assert binding.modalities_in([condition]) == {"text", "image"}
+    assert room.conditions.modalities_in([condition]) == {"text", "image"}
 
 
 def test_guider_needs_an_adapter(pack, model):
@@ -386,24 +378,24 @@ def test_guider_needs_an_adapter(pack, model):
 # --- what a call may carry
 
 
-def test_features_of_another_encoder_are_refused(pack, binding, model):
-    attached = binding.attach(model, adapter_patcher(pack, audio_feature_dim=FEATURES + 1))
+def test_features_of_another_encoder_are_refused(pack, room, model):
+    attached = room.attaching.attach(model, adapter_patcher(pack, audio_feature_dim=FEATURES + 1))
     with pytest.raises(ValueError, match=f"features are {FEATURES} wide .* takes {FEATURES + 1} from log_mel_40"):
-        predict(attached, conditioning(binding))
+        predict(attached, conditioning(room))
 
 
-def test_clip_longer_than_the_training_clips_is_refused(pack, binding, model):
-    attached = binding.attach(model, adapter_patcher(pack, window=13))
+def test_clip_longer_than_the_training_clips_is_refused(pack, room, model):
+    attached = room.attaching.attach(model, adapter_patcher(pack, window=13))
     with pytest.raises(ValueError, match="17 frames .* trained on 13"):
-        predict(attached, conditioning(binding))
+        predict(attached, conditioning(room))
 
 
-def window_calls(pack, binding, model, node, **settings) -> tuple[list[Call], Tensor]:
+def window_calls(pack, room, model, node, **settings) -> tuple[list[Call], Tensor]:
     """Calls of a model with windows of five latent frames over a clip of thirteen, and the clip's audio."""
     import comfy.context_windows
 
     length = 13
-    attached = binding.attach(model, adapter_patcher(pack, window=17))
+    attached = room.attaching.attach(model, adapter_patcher(pack, window=17))
     windows = {
         "context_schedule": comfy.context_windows.ContextSchedules.STATIC_STANDARD,
         "context_stride": 1,
@@ -418,36 +410,36 @@ def window_calls(pack, binding, model, node, **settings) -> tuple[list[Call], Te
     return calls, random_tensor(1, 8, length, FEATURES, seed=12)
 
 
-def covered_frames(binding, calls: list[Call], audio: Tensor) -> set[int]:
+def covered_frames(room, calls: list[Call], audio: Tensor) -> set[int]:
     """The latent frames whose audio was heard; every call must hear that of consecutive frames, all of its own."""
     covered = set()
     for call in calls:
         length = call.x.shape[2]
-        heard = next(row for row in call.conditions[binding.AUDIO] if row.any())
+        heard = next(row for row in call.conditions[room.conditions.AUDIO] if row.any())
         assert heard.shape[1] == length
-        assert call.conditions[binding.POSE].shape[2] == call.conditions[binding.POSE_GATE].shape[2] == length
+        assert call.conditions[room.conditions.POSE].shape[2] == call.conditions[room.conditions.POSE_GATE].shape[2] == length
         (start,) = [s for s in range(audio.shape[2]) if torch.equal(audio[0, :, s : s + length].to(heard), heard)]
         covered |= set(range(start, start + length))
     return covered
 
 
-def test_context_windows_slice_the_conditions(pack, binding, model):
+def test_context_windows_slice_the_conditions(pack, room, model):
     from comfy_extras.nodes_context_windows import ContextWindowsManualNode
 
     calls, audio = window_calls(
-        pack, binding, model, ContextWindowsManualNode, context_length=5, context_overlap=1, dim=2, causal_window_fix=False
+        pack, room, model, ContextWindowsManualNode, context_length=5, context_overlap=1, dim=2, causal_window_fix=False
     )
     assert {call.x.shape[2] for call in calls} == {5}
-    assert covered_frames(binding, calls, audio) == set(range(13))
+    assert covered_frames(room, calls, audio) == set(range(13))
 
 
-def test_wan_context_windows_as_long_as_the_training_clips_are_taken(pack, binding, model):
+def test_wan_context_windows_as_long_as_the_training_clips_are_taken(pack, room, model):
     """ComfyUI puts one more latent frame before every window but the first, and drops what the model makes of it."""
     from comfy_extras.nodes_context_windows import WanContextWindowsManualNode
 
-    calls, audio = window_calls(pack, binding, model, WanContextWindowsManualNode, context_length=17, context_overlap=4)
+    calls, audio = window_calls(pack, room, model, WanContextWindowsManualNode, context_length=17, context_overlap=4)
     assert {call.x.shape[2] for call in calls} == {5, 6}
-    assert covered_frames(binding, calls, audio) == set(range(13))
+    assert covered_frames(room, calls, audio) == set(range(13))
 
 
 # --- pose conditions
@@ -459,61 +451,61 @@ def numbered_frames(count: int, height: int = SIDE, width: int = SIDE) -> Tensor
     return values.view(-1, 1, 1, 1).expand(count, height, width, 3).contiguous()
 
 
-def frame_values(binding, condition: dict) -> list[list[float]]:
+def frame_values(room, condition: dict) -> list[list[float]]:
     """Hundredfold values of the four frames of every latent frame."""
-    pose = condition[binding.POSE]
+    pose = condition[room.conditions.POSE]
     assert pose.shape[1] == 12
     return (pose[0].unflatten(0, (4, 3)).mean((1, 3, 4)) * 100).round().int().T.tolist()
 
 
-def test_pose_frames_and_their_gates_lie_in_the_same_order(pack, binding):
+def test_pose_frames_and_their_gates_lie_in_the_same_order(pack, room):
     gate = torch.arange(9) / 10
     condition, said = pack("nodes.conditioning").pose_condition(numbered_frames(9), gate, SIDE, SIDE)
-    assert frame_values(binding, condition) == [[1, 1, 1, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
-    gates = (condition[binding.POSE_GATE][0].T * 10).round().int().tolist()
+    assert frame_values(room, condition) == [[1, 1, 1, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
+    gates = (condition[room.conditions.POSE_GATE][0].T * 10).round().int().tolist()
     assert gates == [[0, 0, 0, 0], [1, 2, 3, 4], [5, 6, 7, 8]]
     assert said == []
 
 
-def test_pose_that_is_too_short_holds_its_last_frame(pack, binding):
+def test_pose_that_is_too_short_holds_its_last_frame(pack, room):
     condition, (sentence,) = pack("nodes.conditioning").pose_condition(numbered_frames(3), torch.ones(9), SIDE, SIDE)
-    assert frame_values(binding, condition) == [[1, 1, 1, 1], [2, 3, 3, 3], [3, 3, 3, 3]]
+    assert frame_values(room, condition) == [[1, 1, 1, 1], [2, 3, 3, 3], [3, 3, 3, 3]]
     assert "3 frames for a clip of 9" in sentence and "held" in sentence
 
 
-def test_pose_that_is_too_long_is_cut(pack, binding):
+def test_pose_that_is_too_long_is_cut(pack, room):
     condition, (sentence,) = pack("nodes.conditioning").pose_condition(numbered_frames(12), torch.ones(5), SIDE, SIDE)
-    assert frame_values(binding, condition) == [[1, 1, 1, 1], [2, 3, 4, 5]]
+    assert frame_values(room, condition) == [[1, 1, 1, 1], [2, 3, 4, 5]]
     assert "12 frames for a clip of 5" in sentence and "left out" in sentence
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (128, 96), (64, 200)])
-def test_pose_of_another_size_is_fitted_to_the_clip(pack, binding, height, width):
+def test_pose_of_another_size_is_fitted_to_the_clip(pack, room, height, width):
     frames = numbered_frames(5, height, width)
     condition, _ = pack("nodes.conditioning").pose_condition(frames, torch.ones(5), SIDE, 2 * SIDE)
-    assert condition[binding.POSE].shape == (1, 12, 2, 2 * SIDE, SIDE)
-    assert frame_values(binding, condition) == [[1, 1, 1, 1], [2, 3, 4, 5]]
+    assert condition[room.conditions.POSE].shape == (1, 12, 2, 2 * SIDE, SIDE)
+    assert frame_values(room, condition) == [[1, 1, 1, 1], [2, 3, 4, 5]]
 
 
-def test_transparency_of_a_pose_is_left_out(pack, binding):
+def test_transparency_of_a_pose_is_left_out(pack, room):
     frames = torch.cat([numbered_frames(5), torch.zeros(5, SIDE, SIDE, 1)], dim=-1)
     condition, _ = pack("nodes.conditioning").pose_condition(frames, torch.ones(5), SIDE, SIDE)
-    assert frame_values(binding, condition)[0] == [1, 1, 1, 1]
+    assert frame_values(room, condition)[0] == [1, 1, 1, 1]
 
 
-def test_keypoints_are_drawn_at_the_size_of_the_clip(pack, binding):
+def test_keypoints_are_drawn_at_the_size_of_the_clip(pack, room):
     keypoints = pack("apoavatar_core.pose.keypoints")
     person = keypoints.PersonKeypoints.nobody()
     person.body[4], person.body[3] = (0.25, 0.75, 1), (0.25, 0.25, 1)
     frames = [keypoints.to_frame(person, 512, 512)] * 5
     condition, _ = pack("nodes.conditioning").pose_condition(frames, torch.ones(5), SIDE, SIDE)
-    pose = condition[binding.POSE]
+    pose = condition[room.conditions.POSE]
     assert pose.shape == (1, 12, 2, SIDE, SIDE)
     assert pose[0, :3, 0, SIDE // 2, SIDE // 4].max() > 0.3
     assert not pose[..., SIDE // 2 :].any()
 
 
-def test_keypoints_of_a_wide_film_are_cropped_like_its_pictures(pack, binding):
+def test_keypoints_of_a_wide_film_are_cropped_like_its_pictures(pack, room):
     """A point in the middle of a film twice as wide as the clip stays in the middle, one at its side falls off."""
     keypoints = pack("apoavatar_core.pose.keypoints")
     person = keypoints.PersonKeypoints.nobody()
@@ -522,7 +514,7 @@ def test_keypoints_of_a_wide_film_are_cropped_like_its_pictures(pack, binding):
     condition, _ = pack("nodes.conditioning").pose_condition(
         [keypoints.to_frame(person, 1024, 512)], torch.ones(5), SIDE, SIDE
     )
-    columns = condition[binding.POSE][0, :3, 0].amax((0, 1))
+    columns = condition[room.conditions.POSE][0, :3, 0].amax((0, 1))
     assert columns[SIDE // 2] > 0.3
     assert not columns[: SIDE // 4].any() and not columns[-SIDE // 4 :].any()
 

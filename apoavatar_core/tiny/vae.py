@@ -20,12 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checkpoints.presets import TINY_VAE
+from ..comfyui import trainable
+from ..comfyui.wan import latent_format
+from ..data.clips import load_clip, load_frames, seeds_in
 from ..pose.keypoints import GROUPS, LEFT_WRIST, RIGHT_WRIST, VISIBLE, from_frame
 from ..pose.measurements import LOWER_INNER_LIP, UPPER_INNER_LIP
-from . import backbone
-from .checkpoint import load_state, save_state
-from .clips import load_clip, load_frames, seeds_in
-from .optimizers import build_optimizers, half_cosine, set_learning_rate
+from ..precision import autocast
+from ..training.export import fold_latent_scale, write
+from ..training.optimizers import build_optimizers, half_cosine, set_learning_rate
+from ..training.state import load_state, save_state
 
 FACE = sum(GROUPS.values()) - GROUPS["face"]
 """Index of the first face landmark among a person's points."""
@@ -147,9 +151,8 @@ def validate(vae: nn.Module, folder: Path, seeds: list[int], picture: Path) -> t
 
 def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
     """Train, saving to `run` every 100 steps; a run that exists goes on where it stopped."""
-    backbone.use_comfyui()
     run.mkdir(parents=True, exist_ok=True)
-    vae = backbone.build_vae(config.dim)
+    vae = trainable.build_vae(config.dim)
     torch.set_flush_denormal(True)
     torch.manual_seed(config.seed)
     initialize_vae(vae)
@@ -157,7 +160,7 @@ def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
         (*stage[1:4], half_cosine(*stage[4:], i / stage[0])) for stage in config.stages for i in range(stage[0])
     ]
     if config.compile_norms:
-        backbone.compile_norms(vae)
+        trainable.compile_norms(vae)
     optimizers = build_optimizers("muon", vae, weight_decay=0.0)
     total = sum(steps for steps, *_ in config.stages)
     step, checkpoint = 0, run / "state.pt"
@@ -175,7 +178,7 @@ def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
         batch, frames, crop, rate = schedule[step]
         set_learning_rate(optimizers, rate * min(1.0, (step + 1) / 20))
         target = sample_crops(folder, seeds, batch, frames, crop, config.detail_share, rng)
-        with backbone.autocast():
+        with autocast():
             latent = vae.encode(target)
             output = vae.decode(latent + config.latent_noise * torch.randn_like(latent))
         loss = reconstruction_loss(output.float(), target)
@@ -202,12 +205,8 @@ def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
 @torch.no_grad()
 def export(vae: nn.Module, folder: Path, seeds: list[int], path: Path) -> None:
     """Write the VAE as a native Wan 2.1 file whose latents have Wan's published statistics, measured on `seeds`."""
-    import comfy.latent_formats
-
-    from .export import fold_latent_scale, write
-
-    wan = comfy.latent_formats.Wan21()
-    with backbone.autocast():
+    wan = latent_format()
+    with autocast():
         latents = vae.encode(pixels(np.stack([load_frames(folder, seed) for seed in seeds])))
     latents = latents.float().transpose(0, 1).flatten(1)
     fold_latent_scale(
@@ -216,25 +215,20 @@ def export(vae: nn.Module, folder: Path, seeds: list[int], path: Path) -> None:
     write(path, vae.state_dict())
 
 
-def main() -> None:
-    from ..checkpoints.presets import TINY_VAE
-
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=Path, required=True, help="folder of the clip bank")
     parser.add_argument("--run", type=Path, required=True, help="folder for the state and the contact sheets")
     parser.add_argument("--config", type=Path, help="JSON with fields of VAETrainingConfig")
     parser.add_argument("--export", action="store_true", help="write the run's VAE into the presets and stop")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train as the parsed options say, then write the VAE into the presets."""
     fields = json.loads(arguments.config.read_text()) if arguments.config else {}
     config = VAETrainingConfig(**fields)
     if not arguments.export:
         print(asdict(config), flush=True)
         train(config, arguments.clips, arguments.run)
-    backbone.use_comfyui()
-    vae = backbone.build_vae(config.dim)
+    vae = trainable.build_vae(config.dim)
     vae.load_state_dict(load_state(arguments.run / "state.pt")["vae"])
     export(vae, arguments.clips, seeds_in(arguments.clips)[:6], TINY_VAE)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..audio_features import LogMelEncoder, features_at_video_rate, latent_frame_windows
 from ..checkpoints import presets
-from ..checkpoints.safe_file import json_field, read_metadata, read_tensors
+from ..comfyui import loading
+from ..precision import autocast
 from ..waveform import SAMPLE_RATE
-from . import backbone
 
 GREY = 127.5
 """What Wan's image-to-video models see where nothing is given."""
@@ -37,7 +37,7 @@ class Encoders:
 
         Give it more than one film: a batch of one takes PyTorch's slow 3-D convolution on CPUs, ten times as long.
         """
-        with backbone.autocast():
+        with autocast():
             return self.vae.encode(torch.from_numpy(films.astype(np.float32) / 255)).float().cpu()
 
     def references(self, portraits: np.ndarray, frames: int) -> Tensor:
@@ -78,46 +78,16 @@ def load_encoders(
         ValueError: a file is not what its option asks for.
     """
     return Encoders(
-        vae=backbone.comfyui_vae(vae or presets.TINY_VAE),
-        text_encoder=load_text_encoder(text_encoder) if text_encoder else load_tiny_text_encoder(),
-        audio_encoder=load_audio_encoder(audio_encoder) if audio_encoder else LogMelEncoder(),
+        vae=load_vae(vae or presets.TINY_VAE),
+        text_encoder=loading.load_text_encoder(text_encoder) if text_encoder else loading.load_tiny_text_encoder(),
+        audio_encoder=loading.load_audio_encoder(audio_encoder) if audio_encoder else LogMelEncoder(),
         audio_name=audio_encoder.stem if audio_encoder else LogMelEncoder.name,
-        clip_vision=load_clip_vision(clip_vision) if clip_vision else None,
+        clip_vision=loading.load_clip_vision(clip_vision) if clip_vision else None,
     )
 
 
-def load_tiny_text_encoder():
-    config = json_field(read_metadata(presets.TINY_T5), "config", presets.TINY_T5)
-    return backbone.binding().text_encoder(read_tensors(presets.TINY_T5), config)
-
-
-def load_text_encoder(path: Path):
-    import comfy.sd
-
-    return comfy.sd.load_clip([existing(path)], clip_type=comfy.sd.CLIPType.WAN)
-
-
-def load_audio_encoder(path: Path):
-    import comfy.audio_encoders.audio_encoders
-    import comfy.utils
-
-    tensors = comfy.utils.load_torch_file(existing(path), safe_load=True)
-    encoder = comfy.audio_encoders.audio_encoders.load_audio_encoder_from_sd(tensors)
-    if encoder is None:
-        raise ValueError(f"{path.name} is not an audio encoder that ComfyUI knows: choose a wav2vec2 file.")
-    return encoder
-
-
-def load_clip_vision(path: Path):
-    import comfy.clip_vision
-
-    model = comfy.clip_vision.load(existing(path))
-    if model is None:
-        raise ValueError(f"{path.name} is not a CLIP vision model that ComfyUI knows: choose clip_vision_h.")
-    return model
-
-
-def existing(path: Path) -> str:
-    if not path.is_file():
-        raise ValueError(f"{path} is not there.")
-    return str(path)
+def load_vae(path: Path):
+    """A VAE that takes several films at once."""
+    vae = loading.load_vae(path)
+    vae.crop_input = False  # it would take the frames of several films for a side to crop to a multiple of 8
+    return vae

@@ -9,6 +9,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..checkpoints.safe_file import read_metadata
+from ..comfyui.wan import latent_format
+from ..grid import video_frames
 from .prepare import AUDIO_ENCODER
 
 
@@ -20,9 +22,7 @@ class PreparedClips:
     """
 
     def __init__(self, folder: Path):
-        import comfy.latent_formats
-
-        self.latent_format = comfy.latent_formats.Wan21()
+        self.latent_format = latent_format()
         self.paths = sorted(folder.glob("*.safetensors"))
         if not self.paths:
             raise ValueError(f"data: {folder} holds no prepared clips; write them with `prepare`")
@@ -65,5 +65,5 @@ class PreparedClips:
         tensors["pose"] = tensors["pose"][:, :latent_frames].float() / 255
         tensors["mouth"] = tensors["mouth"][:latent_frames].float()
         tensors["posed"] = tensors["posed"].float()
-        tensors["dropout"] = tensors["dropout"][: 4 * (latent_frames - 1) + 1]
+        tensors["dropout"] = tensors["dropout"][: video_frames(latent_frames)]
         return tensors | {key: tensors[key].float() for key in ("text", "speaking_text", "portrait") if key in tensors}

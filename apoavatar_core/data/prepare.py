@@ -5,7 +5,7 @@ Everything passes through the code that inference uses, so that a model meets in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..adapters.pose_adapter import group_by_latent_frame
 from ..checkpoints.safe_file import write_tensors
-from ..pose.keypoints import LIPS, VISIBLE, PersonKeypoints, from_frame
+from ..pose.keypoints import from_frame
 from ..pose.render import render_pose
 from ..refocusing import RefocusingConfig, refocus
 from ..shares import share_of
@@ -24,24 +24,13 @@ from ..speaking_prompt import SPEAKING_PROMPT, append_tokens
 from ..waveform import SAMPLE_RATE
 from .clips import ClipBank, StoredClip
 from .encoders import Encoders
+from .films import VideoFolder
+from .mouth import mouth_cells
 from .shards import ShardFolder
-from .video_folder import VideoFolder
 
 FPS = 24.0
 AUDIO_ENCODER = "audio_encoder"
 """Key of a prepared clip's metadata: the encoder that its audio features came from."""
-
-
-def mouth_cells(people: Sequence[PersonKeypoints], height: int, width: int) -> Tensor:
-    """Which latent cells hold a piece of the mouth: bool [T_lat, h, w] for T = 4n+1 people; none where it is unseen."""
-    lips = torch.from_numpy(np.stack([person.face[LIPS] for person in people]))
-    seen = lips[..., 2].amin(-1) >= VISIBLE
-    low, high = lips[..., :2].amin(1), lips[..., :2].amax(1)
-    y, x = torch.arange(height) / height, torch.arange(width) / width
-    rows = (y < high[:, 1:]) & (y + 1 / height > low[:, 1:])
-    columns = (x < high[:, :1]) & (x + 1 / width > low[:, :1])
-    cells = rows[:, :, None] & columns[:, None, :] & seen[:, None, None]
-    return group_by_latent_frame(cells[None])[0].any(1)
 
 
 def prepare_clip(stored: StoredClip, latents: Tensor, reference: Tensor, encoders: Encoders) -> dict[str, Tensor]:

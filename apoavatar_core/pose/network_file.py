@@ -46,7 +46,7 @@ def load_keypoint_network(path: str | os.PathLike[str]) -> KeypointNetwork:
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"The file {path} is not an ApoAvatar pose model (its format is {metadata.get('format')!r}, not "
-            f"{FORMAT!r}): choose a file made by apoavatar_core.training.keypoints."
+            f"{FORMAT!r}): choose a file made by `python -m apoavatar_core.tiny keypoints`."
         )
     try:
         fields = json_field(metadata, "config", path)
@@ -56,6 +56,6 @@ def load_keypoint_network(path: str | os.PathLike[str]) -> KeypointNetwork:
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError):
         raise ValueError(
             f"The pose model file {path} has a configuration that does not fit its weights: download it again or "
-            "train it again with apoavatar_core.training.keypoints."
+            "train it again with `python -m apoavatar_core.tiny keypoints`."
         ) from None
     return network.eval()

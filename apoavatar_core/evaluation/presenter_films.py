@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 
-from ..adapters import ApoAvatarAdapter
-from ..checkpoints.adapter_file import read_adapter
+from ..comfyui.host import nodes_with_pack
 from ..synthetic import Clip
-from ..training.backbone import REPOSITORY, binding, use_comfyui
 
 POSE_FREE, HARD, SILENCE = MODES = ("pose_free", "hard", "silence")
 """The voice alone; the voice and the clip's own pose as it is (A.1); no sound and no pose."""
@@ -35,24 +31,6 @@ class SamplingSettings:
     scheduler: str = "simple"
 
 
-def comfyui_with_pack() -> ModuleType:
-    """ComfyUI's own `nodes` module, with this pack among its NODE_CLASS_MAPPINGS.
-
-    Raises:
-        RuntimeError: ComfyUI could not load the pack.
-    """
-    use_comfyui()
-    import comfy.model_management
-    import comfy.utils
-    import nodes
-
-    comfy.model_management.in_training = False
-    comfy.utils.set_progress_bar_enabled(False)
-    if "ApoAvatarLoadModels" not in nodes.NODE_CLASS_MAPPINGS and not asyncio.run(nodes.load_custom_node(str(REPOSITORY))):
-        raise RuntimeError(f"ComfyUI could not load the pack in {REPOSITORY}: its message is above")
-    return nodes
-
-
 class TinyGenerator:
     """Films of the tiny preset, made by calling the nodes one after the other as the shipped workflow does.
 
@@ -61,7 +39,7 @@ class TinyGenerator:
 
     def __init__(self, settings: SamplingSettings = SamplingSettings(), run: Path | None = None):
         self.settings = settings
-        self.nodes = comfyui_with_pack()
+        self.nodes = nodes_with_pack()
         loaded = self._node("ApoAvatarLoadModels").execute({"preset": "tiny"})
         self.model, self.clip, self.vae, self.audio_encoder = loaded.result
         if run:
@@ -96,15 +74,11 @@ class TinyGenerator:
     @torch.inference_mode()
     def sample(self, clip: Clip, mode: str, seed: int) -> torch.Tensor:
         """Latent [1, 16, T_lat, h, w] of one film."""
-        from comfy_extras.nodes_audio_encoder import AudioEncoderEncode
-
         frames, height, width = clip.frames.shape[:3]
         speech = torch.from_numpy(clip.speech)[None, None].float()
-        audio = {
-            "waveform": torch.zeros_like(speech) if mode == SILENCE else speech,
-            "sample_rate": clip.sample_rate,
-        }
-        (features,) = AudioEncoderEncode.execute(self.audio_encoder, audio).result
+        features = self.audio_encoder.encode_audio(
+            torch.zeros_like(speech) if mode == SILENCE else speech, clip.sample_rate
+        )
         conditioned = self._node("ApoAvatarConditioning").execute(
             positive=self._encode(clip.caption),
             negative=self._encode(""),
@@ -152,11 +126,11 @@ class TinyGenerator:
 
 def model_of(run: Path):
     """MODEL with the diffusion model and the adapter that a training run wrote into its folder."""
-    import comfy.sd
+    from ..comfyui import loading
 
-    model = comfy.sd.load_diffusion_model(str(run / "diffusion_model.safetensors"))
-    adapter = binding().load_adapter(ApoAvatarAdapter, *read_adapter(run / "adapter.safetensors"))
-    return binding().attach(model, adapter)
+    return loading.apply_adapter(
+        loading.load_diffusion_model(run / "diffusion_model.safetensors"), run / "adapter.safetensors"
+    )
 
 
 def _pictures(frames: np.ndarray) -> torch.Tensor:

@@ -1,0 +1,58 @@
+"""Attach an adapter to a MODEL from any loader, and ask a MODEL about it."""
+
+from __future__ import annotations
+
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrappersMP
+
+from .conditions import LATENT_CHANNELS
+from .continuing import end_with_motion, hold_given
+from .steps import KEY, EnterBlocks, InjectAudio, TakeConditions
+from .wan import NO_CLIP_VISION, after_text_attention, before_blocks, has_clip_vision, refuse_other_backbones
+
+
+def attach(model: ModelPatcher, adapter: ModelPatcher) -> ModelPatcher:
+    """A clone of `model` with the adapter in it; `model` itself stays as it is.
+
+    Raises:
+        ValueError: the model has an adapter, or is not the one that the adapter was made for.
+    """
+    if has_adapter(model):
+        raise ValueError("The model already has an ApoAvatar adapter: connect the model from before it.")
+    refuse_other_backbones(model, adapter.model.config)
+    model = model.clone()
+    model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, TakeConditions(adapter))
+    if adapter.model.config.holds_reference:
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, hold_given)
+        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, end_with_motion)
+    before_blocks(model, lambda earlier: EnterBlocks(adapter, earlier))
+    after_text_attention(model, InjectAudio(adapter))
+    return model
+
+
+def has_adapter(model: ModelPatcher) -> bool:
+    """Whether `attach` was applied to this MODEL."""
+    return bool(model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY))
+
+
+def transformer_options(model: ModelPatcher) -> dict:
+    """The options that a forward call of this MODEL gets: its patches and its wrappers."""
+    return {**model.model_options["transformer_options"], "wrappers": model.wrappers}
+
+
+def refuse_other_conditioning(model: ModelPatcher, conditioning: list) -> None:
+    """Refuse CONDITIONING that this MODEL cannot work with, before it is moved to the GPU.
+
+    Raises:
+        ValueError: made with a VAE of other latents, or without the CLIP vision embedding that the model needs.
+    """
+    channels = model.get_model_object("latent_format").latent_channels
+    needs_clip_vision = has_clip_vision(model.get_model_object("diffusion_model"))
+    for _, extras in conditioning:
+        if extras.get(LATENT_CHANNELS, channels) != channels:
+            raise ValueError(
+                f"The VAE of the conditioning makes latents of {extras[LATENT_CHANNELS]} channels but the model works on "
+                f"{channels}: load the VAE that belongs to the model."
+            )
+        if needs_clip_vision and "clip_vision_output" not in extras:
+            raise ValueError(NO_CLIP_VISION)

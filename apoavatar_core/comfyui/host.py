@@ -1,0 +1,52 @@
+"""ComfyUI for commands that run outside of its server: training, evaluation, benchmarks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def use_comfyui() -> None:
+    """Make `comfy` importable, from COMFYUI_PATH or the copy that `dev.py` set up, with gradients through its models.
+
+    Raises:
+        FileNotFoundError: no ComfyUI there.
+    """
+    root = Path(os.environ.get("COMFYUI_PATH") or REPOSITORY / ".comfyui" / "ComfyUI")
+    if not (root / "comfy").is_dir():
+        raise FileNotFoundError(f"no ComfyUI in {root}: run `python dev.py test` once or set COMFYUI_PATH")
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    from comfy.cli_args import args
+
+    args.cpu = not torch.cuda.is_available()
+    args.use_pytorch_cross_attention = True
+    import comfy.model_management
+
+    comfy.model_management.in_training = True  # the fused rope has no gradient
+
+
+def nodes_with_pack() -> ModuleType:
+    """ComfyUI's own `nodes` module, with this pack among its NODE_CLASS_MAPPINGS, as its server has it.
+
+    Raises:
+        RuntimeError: ComfyUI could not load the pack.
+    """
+    use_comfyui()
+    import comfy.model_management
+    import comfy.utils
+
+    import nodes
+
+    comfy.model_management.in_training = False
+    comfy.utils.set_progress_bar_enabled(False)
+    if "ApoAvatarLoadModels" not in nodes.NODE_CLASS_MAPPINGS and not asyncio.run(nodes.load_custom_node(str(REPOSITORY))):
+        raise RuntimeError(f"ComfyUI could not load the pack in {REPOSITORY}: its message is above")
+    return nodes

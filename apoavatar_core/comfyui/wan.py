@@ -1,0 +1,111 @@
+"""What a backbone is: Wan's DiT as the adapter sees it. A second family of models would fill the same functions.
+
+Its size (`refuse_other_backbones`), its grid (`by_frame`), the two places where the adapter acts (`before_blocks`,
+`after_text_attention`), how its noise and its image condition lie in one tensor (`with_addition_to_image`,
+`held_latents`), and whether it looks at the portrait through CLIP vision (`has_clip_vision`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import comfy.latent_formats
+import torch
+from comfy.ldm.wan.model import WanModel
+from comfy.model_patcher import ModelPatcher
+from einops import rearrange
+
+from ..adapters import AdapterConfig
+from ..grid import MASK_CHANNELS
+
+NO_CLIP_VISION = (
+    "This Wan model looks at the portrait through CLIP vision, and clip_vision_output is missing: connect CLIP Vision Encode."
+)
+
+
+def latent_format() -> comfy.latent_formats.LatentFormat:
+    """How Wan 2.1's models and all that this project trains normalise their latents."""
+    return comfy.latent_formats.Wan21()
+
+
+def network_of(model: ModelPatcher) -> WanModel:
+    """The DiT of a MODEL.
+
+    Raises:
+        ValueError: it is no plain Wan model.
+    """
+    network = model.get_model_object("diffusion_model")
+    if type(network) is not WanModel:
+        raise ValueError(
+            f"ApoAvatar adapters attach to Wan text- or image-to-video models, not to {type(network).__name__}: choose a "
+            "plain Wan model."
+        )
+    return network
+
+
+def refuse_other_backbones(model: ModelPatcher, config: AdapterConfig) -> None:
+    """Refuse a MODEL that the adapter was not made for.
+
+    Raises:
+        ValueError: with both sides' dimensions.
+    """
+    network = network_of(model)
+    found = (network.dim, len(network.blocks), network.in_dim)
+    channels = config.backbone_in_channels or network.in_dim
+    if config.unianimate_image_channels is not None:  # its reference pose needs the image condition to add to
+        channels = network.out_dim + config.unianimate_image_channels
+    wanted = (config.backbone_dim, config.backbone_layers, channels)
+    if found != wanted:
+        raise ValueError(
+            "This adapter was made for a model of width {}, {} blocks and {} input channels, but the connected one has "
+            "width {}, {} blocks and {} input channels: choose the model that belongs to the adapter.".format(*wanted, *found)
+        )
+
+
+def has_clip_vision(network: WanModel) -> bool:
+    """Whether the DiT attends to a CLIP vision embedding of the portrait."""
+    return network.img_emb is not None
+
+
+def by_frame(tokens: torch.Tensor, options: dict) -> torch.Tensor:
+    """[B, T_lat·N_v, d] → [B, T_lat, N_v, d], by the grid that the model's `transformer_options` name.
+
+    Raises:
+        ValueError: there are tokens beside the video's.
+    """
+    frames, height, width = options["grid_sizes"]
+    if tokens.shape[1] != frames * height * width:
+        raise ValueError(
+            f"The model runs {tokens.shape[1]} tokens for {frames} latent frames of {height}×{width}: ApoAvatar does not "
+            "support reference or context tokens next to the video; use a plain Wan text- or image-to-video model."
+        )
+    return rearrange(tokens, "b (t n) d -> b t n d", t=frames)
+
+
+def before_blocks(model: ModelPatcher, hook: Callable[[Callable | None], Callable]) -> None:
+    """Run `hook(earlier)` in the place of block 0; `earlier` is another node's replacement, which it goes on with."""
+    replacements = model.model_options["transformer_options"].get("patches_replace", {}).get("dit", {})
+    model.set_model_patch_replace(hook(replacements.get(("double_block", 0))), "dit", "double_block", 0)
+
+
+def after_text_attention(model: ModelPatcher, patch: Callable[[dict], torch.Tensor]) -> None:
+    """Run `patch` after the text attention of every block."""
+    model.set_model_patch(patch, "attn2_patch")
+
+
+def with_addition_to_image(x: torch.Tensor, addition: torch.Tensor) -> torch.Tensor:
+    """x [B, noise + condition, T_lat, h, w] with `addition` [B, condition, T_lat or 1, h, w] in its image condition."""
+    channels = addition.shape[1]
+    return torch.cat([x[:, :-channels], x[:, -channels:] + addition], dim=1)
+
+
+def held_latents(x: torch.Tensor, image_condition: torch.Tensor | None) -> torch.Tensor:
+    """The noisy latents x [B, C, T_lat, h, w] with those in their place that the image condition gives.
+
+    The condition is a mask, 1 where a frame is given, before the given latents: [B, 4 + C, T_lat, h, w]. Any other
+    layout holds nothing.
+    """
+    if image_condition is None or image_condition.shape[1] != MASK_CHANNELS + x.shape[1]:
+        return x
+    given = image_condition[:, :MASK_CHANNELS].amin(1, keepdim=True) > 0
+    return torch.where(given, image_condition[:, MASK_CHANNELS:].to(x), x)

@@ -1,0 +1,75 @@
+"""Who may import whom: the layering that the README promises."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "apoavatar_core"
+HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "node_helpers", "server", "execution"}
+"""ComfyUI's top-level modules."""
+
+FLOORS = (
+    {"grid", "files", "waveform", "precision", "shares"},
+    {"audio_features", "refocusing", "refocusing_plot", "flow_matching", "guidance", "speaking_prompt"},
+    {"adapters"},
+    {"checkpoints"},
+    {"pose", "comfyui"},
+    {"gestures"},
+    {"synthetic"},
+    {"data"},
+    {"training"},
+    {"tiny"},
+    {"evaluation"},
+)
+"""From the ground up: a room imports from its own floor and those below."""
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(level, module) of every import of a file, those inside functions too; level 0 is absolute."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append((node.level, node.module))
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.level, alias.name) for alias in node.names]
+    return found
+
+
+def files() -> list[Path]:
+    return sorted(CORE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(CORE).parts[0].removesuffix(".py")
+
+
+def floor_of(room: str) -> int:
+    return next((number for number, rooms in enumerate(FLOORS) if room in rooms), -1)
+
+
+def test_only_one_room_touches_comfyui() -> None:
+    touching = {
+        str(path.relative_to(CORE)): module
+        for path in files()
+        for level, module in imports(path)
+        if level == 0 and module.split(".")[0] in HOST and room_of(path) != "comfyui"
+    }
+    assert not touching
+
+
+def test_arrows_between_rooms_run_down() -> None:
+    upwards = []
+    for path in files():
+        depth = len(path.relative_to(CORE).parts)
+        for level, module in imports(path):
+            assert not module.startswith("apoavatar_core"), f"{path} imports {module} absolutely"
+            other = module.split(".")[0]
+            if level == depth and room_of(path) != "__init__":
+                assert floor_of(other) >= 0, f"{other} has no floor yet"
+                if floor_of(other) > floor_of(room_of(path)):
+                    upwards.append((str(path.relative_to(CORE)), module))
+    assert not upwards
