@@ -5,6 +5,7 @@
     python dev.py test     the test suite; arguments go to pytest
     python dev.py serve    ComfyUI with this pack, in the browser
     python dev.py bench    what the adapters cost on this machine
+    python dev.py mutants  how many broken lines the tests notice
 
 Set-up stays inside the checkout (`.venv`, `.comfyui`). COMFYUI_PATH names a ComfyUI to use instead of a downloaded one.
 """
@@ -36,7 +37,7 @@ def refuse_unsupported_python():
 
 def parse(argv):
     """The command line as a namespace; for `test`, what pytest shall get is in `.pytest_arguments`."""
-    from devtools import bench, demo, serve
+    from devtools import bench, demo, mutants, serve
 
     parser = argparse.ArgumentParser(
         prog="dev.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -46,6 +47,7 @@ def parse(argv):
     commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
     serve.add_arguments(commands.add_parser("serve", help="open ComfyUI with this pack"))
     bench.add_arguments(commands.add_parser("bench", help="measure what the adapters cost on this machine"))
+    mutants.add_arguments(commands.add_parser("mutants", help="break lines and see whether the tests notice"))
 
     arguments, unknown = parser.parse_known_args(argv)
     if arguments.command == "test":
@@ -65,7 +67,7 @@ def set_up_and_hand_over(arguments, argv):
 
     started = time.time()
     layout = environment.Layout(ROOT)
-    environment.set_up(layout, for_tests=arguments.command == "test")
+    environment.set_up(layout, for_tests=arguments.command in ("test", "mutants"))
     variables = environment.clean_variables()
     if arguments.command == "test":
         os.chdir(ROOT)
@@ -85,13 +87,15 @@ def hand_over(command, variables):
 
 
 def run(arguments, started):
-    from devtools import bench, demo, environment, serve
+    from devtools import bench, demo, environment, mutants, serve
 
     layout = environment.Layout(ROOT)
     if arguments.command == "demo":
         demo.run(layout, arguments, started)
     elif arguments.command == "bench":
         bench.run(arguments)
+    elif arguments.command == "mutants":
+        mutants.run(layout, arguments)
     else:
         serve.run(layout, arguments)
 

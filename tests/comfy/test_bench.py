@@ -6,15 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 from apoavatar_core.checkpoints.multitalk import adapter_from_multitalk
-from benchmarks import adapters, attention_forms, measuring
-from benchmarks.adapters import Calls
+from benchmarks import attention_forms, measuring
 from benchmarks.attention_forms import BATCHED, DENSE, Attention
-from benchmarks.contestants import NATIVE, OURS, PLAIN, Contestants, with_adapter
 from benchmarks.report import Finding, Target, table
 from benchmarks.sizes import SIZES
 
@@ -25,7 +24,15 @@ SIZE = SIZES["smallest"]
 
 
 @pytest.fixture(scope="module")
-def found(comfy):
+def adapters(comfy) -> ModuleType:
+    """The benchmark, which imports ComfyUI."""
+    from benchmarks import adapters
+
+    return adapters
+
+
+@pytest.fixture(scope="module")
+def found(adapters):
     return adapters.measure(SIZE, lambda text: None)
 
 
@@ -40,8 +47,10 @@ def test_a_warm_start_predicts_what_native_infinitetalk_does(findings) -> None:
     assert findings["difference_acting"].value > 1e-2
 
 
-def test_a_warm_start_that_hears_something_else_is_told(comfy) -> None:
-    contestants = Contestants(SIZE)
+def test_a_warm_start_that_hears_something_else_is_told(adapters) -> None:
+    from benchmarks.contestants import with_adapter
+
+    contestants = adapters.Contestants(SIZE)
     config, weights = adapter_from_multitalk(contestants.infinitetalk.model.state_dict())
     weights["injections.1.k.weight"] = weights["injections.1.k.weight"].roll(1, 0)
     contestants.warm_start = with_adapter(contestants.model, config, weights)
@@ -49,21 +58,21 @@ def test_a_warm_start_that_hears_something_else_is_told(comfy) -> None:
     assert at_start.verdict == "MISSED"
 
 
-def test_every_question_has_an_answer(found, findings) -> None:
+def test_every_question_has_an_answer(adapters, found, findings) -> None:
     unanswered = {key for key, finding in findings.items() if finding.value is None}
     answers = {"seconds_apoavatar_per_native_infinitetalk", "peak_ratio", "operations_ratio"}
     assert answers <= findings.keys() - unanswered
     may_lack = {"growth_of_time", "growth_of_peak_memory", "attention_eq7_xformers", "attention_eq6_xformers"}
     assert unanswered <= may_lack and all(findings[key].missing for key in unanswered)
     assert all(finding.low <= finding.value <= finding.high for finding in findings.values() if finding.low is not None)
-    contests = {(name, frames) for name in (PLAIN, OURS) for frames in SIZE.frames}
-    assert found.calls.seconds.keys() == contests | {(NATIVE, SIZE.frames[-1])}
+    contests = {(name, frames) for name in (adapters.PLAIN, adapters.OURS) for frames in SIZE.frames}
+    assert found.calls.seconds.keys() == contests | {(adapters.NATIVE, SIZE.frames[-1])}
     assert all(len(taken) == SIZE.rounds and min(taken) > 0 for taken in found.calls.seconds.values())
 
 
-def test_ours_does_more_than_native_infinitetalk_and_that_more_than_plain_wan(found) -> None:
+def test_ours_does_more_than_native_infinitetalk_and_that_more_than_plain_wan(adapters, found) -> None:
     operations = found.calls.operations
-    assert operations[PLAIN] < operations[NATIVE] < operations[OURS]
+    assert operations[adapters.PLAIN] < operations[adapters.NATIVE] < operations[adapters.OURS]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU's libraries take memory for small convolutions as they like")
@@ -103,15 +112,15 @@ def test_a_target_can_be_missed() -> None:
     assert [line.split()[-1] for line in table(findings).splitlines()[2:]] == ["met", "MISSED", "met", "MISSED", "GPU"]
 
 
-def test_growth_is_the_exponent_of_what_is_added() -> None:
+def test_growth_is_the_exponent_of_what_is_added(adapters) -> None:
     def verdicts(power: float, added_bytes: int) -> list[str]:
         frames = (9, 21, 41)
         lengths = dict(zip(frames, (3, 6, 11)))
-        seconds = {(PLAIN, count): [5.0, 6.0] for count in frames}
-        seconds |= {(OURS, count): [5.0 + length**power, 6.0 + length**power] for count, length in lengths.items()}
-        peaks = {(PLAIN, count): 10 for count in frames}
-        peaks |= {(OURS, count): 10 + added_bytes * length for count, length in lengths.items()}
-        return [finding.verdict for finding in adapters.growth(Calls(peaks, {}, seconds), frames)]
+        seconds = {(adapters.PLAIN, count): [5.0, 6.0] for count in frames}
+        seconds |= {(adapters.OURS, count): [5.0 + length**power, 6.0 + length**power] for count, length in lengths.items()}
+        peaks = {(adapters.PLAIN, count): 10 for count in frames}
+        peaks |= {(adapters.OURS, count): 10 + added_bytes * length for count, length in lengths.items()}
+        return [finding.verdict for finding in adapters.growth(adapters.Calls(peaks, {}, seconds), frames)]
 
     assert verdicts(1.0, 7) == ["met", "met"]
     assert verdicts(1.5, 7) == ["MISSED", "met"]
