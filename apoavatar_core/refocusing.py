@@ -87,7 +87,7 @@ def refocus(
     Raises:
         ValueError: if the sound, `frames` or `fps` is unusable.
     """
-    loudness = frame_loudness(audio_rms(waveform, sample_rate), frames, fps, config.tau)
+    loudness = pose_frame_loudness(audio_rms(waveform, sample_rate), frames, fps, config.tau)
     normalized = normalized_loudness(loudness, config.q_low, config.q_high)
     dropout = dropout_probability(normalized, config.alpha, config.beta)
     return Gate(*(values.astype(np.float32) for values in (loudness, normalized, dropout)))
@@ -108,7 +108,7 @@ def log_mean_exp(values: np.ndarray, tau: float) -> float:
     return float(peak + np.log(np.mean(np.exp(tau * (values - peak)))) / tau)
 
 
-def frame_loudness(rms: np.ndarray, frames: int, fps: float, tau: float) -> np.ndarray:
+def pose_frame_loudness(rms: np.ndarray, frames: int, fps: float, tau: float) -> np.ndarray:
     """s_t of Eq. 2, float64 [T]: LME over the audio frames with t/fps ≤ n · HOP / SAMPLE_RATE < (t+1)/fps.
 
     A window without an audio frame (fps above 100) takes the one nearest to t/fps. Past the end of the sound

@@ -12,21 +12,9 @@ from pathlib import Path
 
 import torch
 
+from apoavatar_core.evaluation.target import Target
+
 MET, MISSED, NOT_MEASURED, NO_TARGET = "met", "MISSED", "not measured", ""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A bound: "≤" or "≥" a number."""
-
-    sign: str
-    bound: float
-
-    def is_met(self, value: float) -> bool:
-        return value <= self.bound if self.sign == "≤" else value >= self.bound
-
-    def __str__(self) -> str:
-        return f"{self.sign} {self.bound:g}"
 
 
 @dataclass(frozen=True)

@@ -25,22 +25,12 @@ from ..synthetic.motion import frame_loudness
 from . import measures
 from .presenter_films import HARD, MODES, POSE_FREE, RECONSTRUCTION, SILENCE
 from .regions import bare_wall, person_regions
+from .target import Target
 
 Generate = Callable[[Clip, int], dict[str, np.ndarray]]
 """(clip, seed) → uint8 frames [T, H, W, 3] for each of MODES and for RECONSTRUCTION; `TinyGenerator` is one."""
 COLOURS_EVERY = 6
 """Colours change slowly: every sixth frame is enough."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A bound that a good model keeps: at least or at most `bound`."""
-
-    sign: str
-    bound: float
-
-    def is_met(self, value: float) -> bool:
-        return value >= self.bound if self.sign == "≥" else abs(value) <= self.bound
 
 
 TARGETS = {
@@ -216,7 +206,7 @@ def table(report: dict) -> str:
     for name in (*TARGETS, "pose_error_without_pose"):
         line = f"{name:24} {report[name]:9.3f} {report['truth'][name]:9.3f}"
         if target := TARGETS.get(name):
-            line += f"  {target.sign} {target.bound:g}  {'met' if target.is_met(report[name]) else 'MISSED'}"
+            line += f"  {target}  {'met' if target.is_met(report[name]) else 'MISSED'}"
         lines.append(line)
     return "\n".join(lines)
 

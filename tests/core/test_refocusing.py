@@ -14,9 +14,9 @@ from apoavatar_core.refocusing import (
     RefocusingConfig,
     audio_rms,
     dropout_probability,
-    frame_loudness,
     log_mean_exp,
     normalized_loudness,
+    pose_frame_loudness,
     refocus,
     sample_pose_mask,
 )
@@ -69,7 +69,7 @@ def test_loudness_is_equation_2(fps: float) -> None:
     rms = np.random.default_rng(0).random(230).astype(np.float32)
     frames = 49
     np.testing.assert_allclose(
-        frame_loudness(rms, frames, fps, 8.0), loudness_by_the_book(rms, frames, fps, 8.0), atol=1e-5
+        pose_frame_loudness(rms, frames, fps, 8.0), loudness_by_the_book(rms, frames, fps, 8.0), atol=1e-5
     )
 
 
@@ -78,8 +78,8 @@ def test_windows_have_no_gap_and_no_overlap(fps: float) -> None:
     frames = 2000
     number = np.arange(frames * AUDIO_FRAMES_PER_SECOND // fps + 2)
     # With so large a τ the loudness is the maximum, here the last and the first audio frame of each window.
-    last = np.round(frame_loudness(number, frames, fps, 1e6)).astype(int)
-    first = np.round(number[-1] - frame_loudness(number[-1] - number, frames, fps, 1e6)).astype(int)
+    last = np.round(pose_frame_loudness(number, frames, fps, 1e6)).astype(int)
+    first = np.round(number[-1] - pose_frame_loudness(number[-1] - number, frames, fps, 1e6)).astype(int)
     assert first[0] == 0 and (first[1:] == last[:-1] + 1).all()
     starts = [math.ceil(t * AUDIO_FRAMES_PER_SECOND / exact_fraction(fps)) for t in range(frames)]
     assert first.tolist() == starts
@@ -88,19 +88,19 @@ def test_windows_have_no_gap_and_no_overlap(fps: float) -> None:
 def test_an_audio_frame_on_a_boundary_opens_the_later_window() -> None:
     rms = np.zeros(100)
     rms[4] = 1.0  # 0.04 s, where window 1 begins at 25 fps
-    assert np.flatnonzero(frame_loudness(rms, 10, 25, 8.0)).tolist() == [1]
+    assert np.flatnonzero(pose_frame_loudness(rms, 10, 25, 8.0)).tolist() == [1]
 
 
 def test_windows_without_an_audio_frame_take_the_nearest() -> None:
     rms = np.array([0.1, 0.2, 0.3, 0.4])
     # Audio frames lie at t = 0, 4, 8, 12; halfway (t = 2, 6) goes to the later one.
     np.testing.assert_allclose(
-        frame_loudness(rms, 13, 400, 8.0), [0.1, 0.1, 0.2, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3, 0.4, 0.4, 0.4]
+        pose_frame_loudness(rms, 13, 400, 8.0), [0.1, 0.1, 0.2, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3, 0.4, 0.4, 0.4]
     )
 
 
 def test_sound_shorter_than_the_clip_is_followed_by_silence() -> None:
-    loudness = frame_loudness(np.full(10, 0.5), 10, 25, 8.0)
+    loudness = pose_frame_loudness(np.full(10, 0.5), 10, 25, 8.0)
     np.testing.assert_allclose(loudness[:2], 0.5)
     half_heard = math.log((2 * math.exp(8 * 0.5) + 2) / 4) / 8
     np.testing.assert_allclose(loudness[2], half_heard)
@@ -176,7 +176,7 @@ def test_refocus_chains_the_equations() -> None:
 @pytest.mark.parametrize("sound", [np.zeros(32_000, np.float32), np.full(32_000, 0.5, np.float32)])
 def test_a_silent_or_constant_sound_has_the_gate_of_zero_loudness(sound: np.ndarray) -> None:
     # 20 frames of 24 fps stay clear of the sound's end, where the last RMS windows are half empty.
-    loudness = frame_loudness(audio_rms(sound, 16_000)[4:-4], 20, 24, 8.0)
+    loudness = pose_frame_loudness(audio_rms(sound, 16_000)[4:-4], 20, 24, 8.0)
     assert not normalized_loudness(loudness, 5, 95).any()
 
 
@@ -291,5 +291,5 @@ def test_masks_follow_their_frame_and_their_generator() -> None:
 def test_loudness_is_equation_2_for_any_clip(heard: int, frames: int, fps: float, seed: int) -> None:
     rms = np.random.default_rng(seed).random(heard)
     np.testing.assert_allclose(
-        frame_loudness(rms, frames, fps, 8.0), loudness_by_the_book(rms, frames, fps, 8.0), atol=1e-5
+        pose_frame_loudness(rms, frames, fps, 8.0), loudness_by_the_book(rms, frames, fps, 8.0), atol=1e-5
     )
