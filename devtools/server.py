@@ -106,14 +106,25 @@ class ComfyServer:
         self.post("/interrupt", json.dumps({"prompt_id": prompt_id}).encode())
 
     def wait(self, prompt_id: str) -> dict:
-        """The history entry of a prompt once it is done; a failed node's message as an error."""
+        """The history entry of a prompt once it is done; a failed node's message as an error.
+
+        A prompt that is neither waiting, nor running, nor done was taken out of the queue: nothing would ever come of it.
+        """
         while True:
+            waiting = self.is_queued(prompt_id)  # asked first: a prompt goes from the queue into the history
             entry = json.loads(self.get(f"/history/{prompt_id}")).get(prompt_id)
             if entry is not None:
                 refuse_failed(entry)
                 return entry
             self.refuse_if_stopped()
+            if not waiting:
+                raise WorkflowError("the run was taken out of the queue.")
             time.sleep(0.2)
+
+    def is_queued(self, prompt_id: str) -> bool:
+        """Whether a prompt waits or runs."""
+        queue = json.loads(self.get("/queue"))
+        return any(entry[1] == prompt_id for entries in queue.values() for entry in entries)
 
     def queue(self, prompt: dict) -> dict:
         """Runs an API prompt to its end; returns its history entry."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from .regions import person_regions
 QUIET = 0.2
 """s̃ of Eq. 3 below which a frame is quiet."""
 FIRST_FILM = "first_film.npy"
+MADE_BY = "made_by"
+CORE = Path(__file__).resolve().parents[1]
 TOGETHER = 4
 """Films that are decoded in one batch."""
 
@@ -118,15 +121,29 @@ class Ablation:
         (folder / "seconds.txt").write_text(f"{time.monotonic() - started:.0f}", encoding="utf-8")
 
     def measure(self, variant: Variant, seed: int, network: KeypointNetwork) -> dict[str, float]:
-        """The measures of one trained variant; kept beside it, so that they are made once."""
-        path = self.folder(variant, seed) / f"measures_{self.clips}.json"
+        """The measures of one trained variant; kept beside it, and made again when what made them has changed."""
+        folder = self.folder(variant, seed)
+        path = folder / f"measures_{self.clips}.json"
+        made_by = self.makers(variant, seed, network)
         if path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept.pop(MADE_BY, None) == made_by:
+                return kept
         films = self.films(variant, seed)
-        np.save(self.folder(variant, seed) / FIRST_FILM, films[0])
+        np.save(folder / FIRST_FILM, films[0])
         found = measure_films(zip(self.held_out_clips(), films), network)
-        presenter.write_report(path, found)
+        presenter.write_report(path, found | {MADE_BY: made_by})
         return found
+
+    def makers(self, variant: Variant, seed: int, network: KeypointNetwork) -> str:
+        """A hash of what the measures follow from: the trained adapter, the keypoint network and the core's code."""
+        digest = hashlib.sha256()
+        digest.update((self.folder(variant, seed) / "adapter.safetensors").read_bytes())
+        for name, tensor in sorted(network.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        for path in sorted(CORE.rglob("*.py")):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
 
     def held_out_clips(self) -> list[Clip]:
         return [synthesize_clip(number, held_out=True) for number in range(self.clips)]

@@ -37,6 +37,11 @@ def test_prompt_with_one_bad_output_does_not_run_the_others(comfy_server):
     comfy_server.queue({"picture": picture, "good": good})  # and the next one runs
 
 
+def test_waiting_for_a_run_that_was_taken_out_of_the_queue_ends(comfy_server):
+    with pytest.raises(WorkflowError, match="taken out of the queue"):
+        comfy_server.wait("00000000-0000-0000-0000-000000000000")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal that asks a process to end")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_demo_leaves_no_server_and_no_files(tmp_path, comfyui_folder, number):
