@@ -1,7 +1,7 @@
-"""Make what the workflows in this folder load: `python workflows/make_assets.py` (espeak-ng speaks).
+"""Make what the workflows in this folder load: `python workflows/make_assets.py`.
 
-Everything is drawn and spoken by the synthetic presenter. Neither her look nor her voice is in the training clips.
-The same bits come out every time with the same version of espeak-ng.
+Everything is drawn and spoken by the synthetic presenter (`pip install espeakng-loader`, which speaks). Neither her look
+nor her voice is in the training clips. The same bits come out every time with the same version of espeakng-loader.
 """
 
 from __future__ import annotations

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import io
 import subprocess
+import sys
+import wave
 from math import gcd
+from pathlib import Path
 
 import numpy as np
 
@@ -36,6 +39,7 @@ _OBJECTS = ("something beautiful", "the whole world", "a very long day", "more t
 _CLOSINGS = ("right now", "believe me", "again and again", "over there", "without a doubt", "for everyone", "at last")
 
 _SPEECH_PEAK = 0.9
+_ESPEAK_PROGRAM = Path(__file__).with_name("espeak.py")
 
 
 def synthesize_speech(
@@ -69,29 +73,32 @@ def _words(rng: np.random.Generator) -> str:
 
 def _speak(text: str, voice: str, speed: int, pitch: int) -> np.ndarray:
     """The text at 16 kHz, float64 with a fixed peak, its surrounding silence trimmed."""
-    if shutil.which("espeak-ng") is None:
-        raise RuntimeError(
-            "espeak-ng was not found; it speaks the synthetic clips. Install it, e.g. `apt install espeak-ng`."
-        )
-    command = ["espeak-ng", "-v", voice, "-s", str(speed), "-p", str(pitch), "-a", "100", "--stdout", text]
-    result = subprocess.run(command, capture_output=True, check=False)
-    if result.returncode != 0 or len(result.stdout) < 44:
-        message = result.stderr.decode(errors="replace").strip()
-        raise RuntimeError(f"espeak-ng could not speak with voice {voice!r}: {message or 'no sound'}")
+    library, folder = _espeak_ng()
+    command = [sys.executable, "-I", "-S", _ESPEAK_PROGRAM, library, voice, str(speed), str(pitch)]
+    result = subprocess.run(command, input=text.encode(), capture_output=True, cwd=folder, check=False)
+    if result.returncode != 0:
+        message = result.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {result.returncode}"]
+        raise RuntimeError(f"espeak-ng could not speak with voice {voice!r}: {message[-1]}")
     waveform = _trim(_resample(*_decode_wave(result.stdout)))
     peak = float(np.max(np.abs(waveform), initial=0.0))
     return waveform * (_SPEECH_PEAK / peak) if peak > 0 else waveform
 
 
-def _decode_wave(data: bytes) -> tuple[np.ndarray, int]:
-    """16-bit mono samples as float64 in [-1, 1] and their rate.
+def _espeak_ng() -> tuple[str, Path]:
+    """The library's file and the folder that holds its `espeak-ng-data`."""
+    try:
+        import espeakng_loader
+    except ModuleNotFoundError:
+        raise RuntimeError(
+            "espeakng-loader is not installed; its espeak-ng speaks the synthetic clips: pip install espeakng-loader"
+        ) from None
+    return espeakng_loader.get_library_path(), Path(espeakng_loader.get_data_path()).parent
 
-    espeak-ng cannot know the length when it streams, so the sizes in the header are ignored.
-    """
-    rate = int.from_bytes(data[24:28], "little")
-    start = data.index(b"data", 12) + 8
-    usable = (len(data) - start) // 2 * 2
-    return np.frombuffer(data[start : start + usable], dtype="<i2") / 32768.0, rate
+
+def _decode_wave(data: bytes) -> tuple[np.ndarray, int]:
+    """16-bit mono samples as float64 in [-1, 1] and their rate."""
+    with wave.open(io.BytesIO(data)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2") / 32768.0, file.getframerate()
 
 
 def _resample(waveform: np.ndarray, rate: int) -> np.ndarray:

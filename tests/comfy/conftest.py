@@ -1,7 +1,6 @@
 """ComfyUI for tests: `comfy_server`, the real server over HTTP; `comfy`, its modules and the pack in this process."""
 import asyncio
 import importlib
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -71,8 +70,6 @@ def training(comfy):
 @pytest.fixture(scope="module")
 def prepare_clips(training, tmp_path_factory) -> Callable[..., Path]:
     """`prepare_clips(clips=…, frames=…)` draws clips of 64×64 and prepares them for training; returns the folder."""
-    if shutil.which("espeak-ng") is None:
-        pytest.skip("the clips speak with espeak-ng: apt install espeak-ng")
     from apoavatar_core.data.clips import ClipBank, draw_bank
     from apoavatar_core.data.encoders import load_encoders
     from apoavatar_core.data.prepare import prepare as prepare_bank

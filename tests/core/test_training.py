@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -86,7 +84,6 @@ def test_muon_finds_a_linear_map() -> None:
     assert (found - wanted).abs().max() < 0.05
 
 
-@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="speaks with espeak-ng: apt install espeak-ng")
 def test_mouth_cells_hold_the_lips_and_little_else() -> None:
     clip = synthesize_clip(3, frames=5)
     people = [from_frame(frame) for frame in clip.keypoints]
