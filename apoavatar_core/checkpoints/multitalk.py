@@ -6,13 +6,14 @@ adapter are added as they begin, changing nothing; so the adapter does what the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..grid import AUDIO_WINDOW, FRAMES_PER_LATENT
+from .renaming import Renames
 
 HEADS = 40
 """Of their cross-attention, whatever the width."""
@@ -21,12 +22,22 @@ POSE_CHANNELS = 64
 FPS, LONGEST_CLIP = 25.0, 81
 AUDIO_ENCODER = "wav2vec2"
 
-_PROJECTION = {"proj1": "first", "proj1_vf": "later", "proj2": "hidden", "proj3": "out", "norm": "norm"}
-_INJECTION = {"norm_x": "norm", "audio_cross_attn.q_linear": "q", "audio_cross_attn.proj": "o"}
-_KEYS_AND_VALUES = "audio_cross_attn.kv_linear"
+NAMES = Renames.of(
+    {
+        "audio_proj.proj1.{kind}": "audio_projection.first.{kind}",
+        "audio_proj.proj1_vf.{kind}": "audio_projection.later.{kind}",
+        "audio_proj.proj2.{kind}": "audio_projection.hidden.{kind}",
+        "audio_proj.proj3.{kind}": "audio_projection.out.{kind}",
+        "audio_proj.norm.{kind}": "audio_projection.norm.{kind}",
+        "blocks.{block}.norm_x.{kind}": "injections.{block}.norm.{kind}",
+        "blocks.{block}.audio_cross_attn.q_linear.{kind}": "injections.{block}.q.{kind}",
+        "blocks.{block}.audio_cross_attn.kv_linear.{kind}": ("injections.{block}.k.{kind}", "injections.{block}.v.{kind}"),
+        "blocks.{block}.audio_cross_attn.proj.{kind}": "injections.{block}.o.{kind}",
+    }
+)
 
 
-def is_multitalk(names: Mapping[str, object] | set[str]) -> bool:
+def is_multitalk(names: Iterable[str]) -> bool:
     """Whether a file with these tensors is a MultiTalk or InfiniteTalk model."""
     names = {name.removeprefix(PREFIX) for name in names}
     return {"audio_proj.proj1_vf.weight", "blocks.0.audio_cross_attn.kv_linear.weight"} <= names
@@ -40,7 +51,7 @@ def adapter_from_multitalk(tensors: Mapping[str, Tensor]) -> tuple[AdapterConfig
     """
     tensors = multiplied_out(without_prefix(tensors))
     config = multitalk_config(tensors)
-    taken = renamed(tensors)
+    taken = NAMES.applied(tensors)
     adapter = ApoAvatarAdapter(config, device="meta")  # true size is 2.4 billion; only what is new gets memory
     for module in (adapter.audio_dit, adapter.pose_adapter):
         module.to_empty(device="cpu")
@@ -105,20 +116,3 @@ def multiplied_out(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def is_new(name: str) -> bool:
     """Whether a tensor of the adapter has no counterpart in MultiTalk."""
     return name.startswith(("audio_dit.", "pose_adapter."))
-
-
-def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Their tensors under our names; keys and values, one matrix there, are two here."""
-    result = {}
-    for name, tensor in tensors.items():
-        module, _, kind = name.rpartition(".")
-        if module.startswith("audio_proj."):
-            result[f"audio_projection.{_PROJECTION.get(module[len('audio_proj.'):], module)}.{kind}"] = tensor
-            continue
-        _, block, module = module.split(".", 2)
-        if module == _KEYS_AND_VALUES:
-            keys, values = tensor.chunk(2)
-            result[f"injections.{block}.k.{kind}"], result[f"injections.{block}.v.{kind}"] = keys.clone(), values.clone()
-        else:
-            result[f"injections.{block}.{_INJECTION.get(module, module)}.{kind}"] = tensor
-    return result

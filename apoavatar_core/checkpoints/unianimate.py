@@ -9,15 +9,29 @@ from pathlib import Path
 from torch import Tensor
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
+from .renaming import Renames
 from .safe_file import read_names, read_tensors
 
-_STACKS = {
-    "dwpose_embedding": {
-        "0": "embed.0", "2": "embed.1", "4": "embed.2", "6": "embed.3", "8": "merge.0", "10": "merge.1", "12": "tokens",
-    },
-    "randomref_embedding_pose": {str(2 * layer): f"reference.{layer}" for layer in range(6)},
-}  # fmt: skip
-"""Their layers by number, activations counted, and ours."""
+STACKS = ("dwpose_embedding.", "randomref_embedding_pose.")
+"""Of the driving pose and of the portrait's."""
+NAMES = Renames.of(
+    {
+        "dwpose_embedding.0.{kind}": "pose_adapter.embed.0.{kind}",
+        "dwpose_embedding.2.{kind}": "pose_adapter.embed.1.{kind}",
+        "dwpose_embedding.4.{kind}": "pose_adapter.embed.2.{kind}",
+        "dwpose_embedding.6.{kind}": "pose_adapter.embed.3.{kind}",
+        "dwpose_embedding.8.{kind}": "pose_adapter.merge.0.{kind}",
+        "dwpose_embedding.10.{kind}": "pose_adapter.merge.1.{kind}",
+        "dwpose_embedding.12.{kind}": "pose_adapter.tokens.{kind}",
+        "randomref_embedding_pose.0.{kind}": "pose_adapter.reference.0.{kind}",
+        "randomref_embedding_pose.2.{kind}": "pose_adapter.reference.1.{kind}",
+        "randomref_embedding_pose.4.{kind}": "pose_adapter.reference.2.{kind}",
+        "randomref_embedding_pose.6.{kind}": "pose_adapter.reference.3.{kind}",
+        "randomref_embedding_pose.8.{kind}": "pose_adapter.reference.4.{kind}",
+        "randomref_embedding_pose.10.{kind}": "pose_adapter.reference.5.{kind}",
+    }
+)
+"""Their layers by number, activations counted."""
 
 
 def is_unianimate(names: Iterable[str]) -> bool:
@@ -34,17 +48,13 @@ def read_unianimate(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     path = Path(path)
     if not is_unianimate(read_names(path)):
         raise ValueError(f"{path.name} holds no UniAnimate pose stacks: choose UniAnimate-Wan2.1-14B-Lora as safetensors.")
-    stacks, lora = {}, {}
-    for name, tensor in read_tensors(path).items():
-        stack, _, rest = name.partition(".")
-        if stack in _STACKS:
-            layer, _, kind = rest.partition(".")
-            if layer not in _STACKS[stack]:
-                raise ValueError(f"{path.name} has no UniAnimate layout ({name} is too much): download it again.")
-            stacks[f"pose_adapter.{_STACKS[stack][layer]}.{kind}"] = tensor
-        else:
-            lora[_lora_name(name)] = tensor
-    return stacks, lora
+    tensors = read_tensors(path)
+    stacks = {name: tensor for name, tensor in tensors.items() if name.startswith(STACKS)}
+    lora = {_lora_name(name): tensor for name, tensor in tensors.items() if name not in stacks}
+    try:
+        return NAMES.applied(stacks), lora
+    except ValueError as error:
+        raise ValueError(f"{path.name} has no UniAnimate layout ({error}): download it again.") from error
 
 
 def _lora_name(name: str) -> str:
