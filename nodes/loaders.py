@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from ..apoavatar_core.audio_features import LogMelEncoder
 from ..apoavatar_core.checkpoints import presets
 from ..apoavatar_core.checkpoints.presets import ADAPTERS
+from ..apoavatar_core.checkpoints.safe_file import gguf_refusal
 from ..apoavatar_core.comfyui import loading
 
 MODEL_PATCHES, LORAS = "model_patches", "loras"
@@ -107,6 +108,9 @@ class ApplyAdapter(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, adapter: str, pose_model: str = OWN_POSE_ADAPTER) -> bool | str:
         """In the place of ComfyUI's check of both lists, to say where a missing file belongs."""
+        for name in (adapter, pose_model):
+            if name.lower().endswith(".gguf"):
+                return gguf_refusal(name)
         if adapter not in adapter_files():
             return (
                 f"adapter: {adapter} is not there: put it into models/{ADAPTERS}, or an InfiniteTalk or MultiTalk file into "

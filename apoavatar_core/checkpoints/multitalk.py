@@ -6,6 +6,7 @@ adapter are added as they begin, changing nothing; so the adapter does what the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -43,29 +44,51 @@ def is_multitalk(names: Iterable[str]) -> bool:
     return {"audio_proj.proj1_vf.weight", "blocks.0.audio_cross_attn.kv_linear.weight"} <= names
 
 
+def is_whole_model(names: Iterable[str]) -> bool:
+    """Whether video layers are in the file too, as in SkyReels-V3 A2V, whose audio layers have MultiTalk's names."""
+    names = {name.removeprefix(PREFIX) for name in names}
+    return bool({"patch_embedding.weight", "blocks.0.self_attn.q.weight"} & names)
+
+
 def adapter_from_multitalk(tensors: Mapping[str, Tensor]) -> tuple[AdapterConfig, dict[str, Tensor]]:
     """Configuration and weights of the adapter; weights keep their precision.
 
     Raises:
-        ValueError: a tensor is missing or too much.
+        ValueError: a tensor is missing, too much, or of another shape than the others ask for.
     """
     tensors = multiplied_out(without_prefix(tensors))
     config = multitalk_config(tensors)
     taken = NAMES.applied(tensors)
     adapter = ApoAvatarAdapter(config, device="meta")  # true size is 2.4 billion; only what is new gets memory
+    expected = {name: tensor.shape for name, tensor in adapter.state_dict().items() if not is_new(name)}
+    if wrong := sorted(expected.keys() ^ taken.keys()):
+        raise ValueError(f"{wrong[0]} is missing or too much")
+    if wrong := [name for name in expected if expected[name] != taken[name].shape]:
+        raise ValueError(f"{wrong[0]} does not fit the others")
+    return config, new_layers(adapter, dtype_of_matrices(tensors)) | taken
+
+
+def new_layers(adapter: ApoAvatarAdapter, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The layers that MultiTalk has not got, as they begin; the same ones every time."""
     for module in (adapter.audio_dit, adapter.pose_adapter):
         module.to_empty(device="cpu")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         adapter.initialize()
-    dtype = tensors["blocks.0.norm_x.weight"].dtype
-    dtype = dtype if dtype.itemsize > 1 else torch.float16
-    own = {name: tensor.to(dtype) for name, tensor in adapter.state_dict().items() if is_new(name)}
-    found = own | taken
-    wrong = sorted(found.keys() ^ adapter.state_dict().keys())
-    if wrong:
-        raise ValueError(f"{wrong[0]} is missing or too much")
-    return config, found
+    return {name: tensor.to(dtype) for name, tensor in adapter.state_dict().items() if is_new(name)}
+
+
+def dtype_of_matrices(tensors: Mapping[str, Tensor]) -> torch.dtype:
+    """In which most numbers of the matrices are: in a mixed file norms, biases and the audio projection may be wider.
+
+    Nothing new is kept in 8 bit: fp16 stands in its place.
+    """
+    numbers: Counter[torch.dtype] = Counter()
+    for tensor in tensors.values():
+        if tensor.ndim == 2:
+            numbers[tensor.dtype] += tensor.numel()
+    ((dtype, _),) = numbers.most_common(1)
+    return dtype if dtype.itemsize > 1 else torch.float16
 
 
 def multitalk_config(tensors: Mapping[str, Tensor]) -> AdapterConfig:
@@ -74,7 +97,7 @@ def multitalk_config(tensors: Mapping[str, Tensor]) -> AdapterConfig:
     hidden, window = tensors["audio_proj.proj1.weight"].shape
     return AdapterConfig(
         backbone_dim=width // 2,
-        backbone_layers=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")),
+        backbone_layers=len({name.split(".")[1] for name in tensors if name.startswith("blocks.")}),
         backbone_in_channels=None,
         heads=HEADS,
         audio_encoder=AUDIO_ENCODER,

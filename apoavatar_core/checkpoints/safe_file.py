@@ -44,18 +44,28 @@ def _open(path: Path, read):
             return read(file)
     except SafetensorError as error:
         with path.open("rb") as file:
-            start = file.read(2)
-        if start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            start = file.read(4)
+        if start == b"GGUF":
+            raise ValueError(gguf_refusal(path.name)) from error
+        if start.startswith((b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
             raise ValueError(
                 f"{path.name} is a pickle, which can run code when it is opened: use a .safetensors file instead."
             ) from error
         raise ValueError(f"{path.name} is not a whole safetensors file ({error}): download it again.") from error
 
 
+def gguf_refusal(name: str) -> str:
+    """What to do with a GGUF file that was given where this pack loads."""
+    return (
+        f"{name} is a GGUF file: GGUF is for the Wan model, in ComfyUI-GGUF's loader; take adapters and pose models as "
+        ".safetensors files."
+    )
+
+
 def json_field(metadata: dict[str, str], key: str, path: Path) -> dict:
     """The JSON object that a file keeps under `key` of its metadata."""
     try:
         value = json.loads(metadata[key])
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, ValueError, RecursionError) as error:  # numbers too long, lists too deep
         raise ValueError(f"{path.name} has no readable '{key}' in its metadata: download it again.") from error
     return value

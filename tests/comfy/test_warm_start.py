@@ -266,6 +266,13 @@ def test_a_file_that_lacks_a_layer_or_fits_another_model_is_refused(pack, model,
         loading.apply_adapter(model, tmp_path / "deeper.safetensors")
 
 
+def test_a_gguf_adapter_is_refused_with_what_to_do(pack) -> None:
+    """ComfyUI's lists hold no GGUF files, so the name comes from somebody's workflow."""
+    check = pack("nodes.loaders").ApplyAdapter.validate_inputs
+    for chosen in ({"adapter": "Q8.gguf"}, {"adapter": "apoavatar_tiny_adapter.safetensors", "pose_model": "Q8.GGUF"}):
+        assert "is a GGUF file" in check(**chosen) and "as .safetensors files" in check(**chosen)
+
+
 def test_the_command_says_what_a_file_is_and_converts_it(file, tmp_path) -> None:
     def command(*words: object) -> subprocess.CompletedProcess:
         line = [sys.executable, "-m", "apoavatar_core.checkpoints", *map(str, words)]

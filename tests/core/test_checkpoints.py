@@ -204,6 +204,23 @@ def test_tensors_that_do_not_fit_the_configuration(file: Path) -> None:
     assert "does not match its own description" in refusal(rewritten(file, {"config": config}))
 
 
+@pytest.mark.parametrize("field", [{"backbone_layers": 20_000}, {"vae_stride": 2**12_000}], ids=lambda field: next(iter(field)))
+def test_layers_that_the_file_has_no_tensors_for_are_not_built(file: Path, field: dict) -> None:
+    """A million of them hang the server; so they are counted before they are built."""
+    message = refusal(rewritten(file, {"config": json.dumps(asdict(CONFIG) | field)}))
+    assert "layers, but" in message and "does not match its own description" in message
+
+
+@pytest.mark.parametrize("field", ["backbone_dim", "audio_dim", "pose_channels", "tokens_per_frame", "patch"])
+def test_dimensions_beyond_all_memory_are_refused(file: Path, field: str) -> None:
+    refusal(rewritten(file, {"config": json.dumps(asdict(CONFIG) | {field: 10**30})}))
+
+
+@pytest.mark.parametrize("text", ['{"heads": ' + "1" * 5_000 + "}", "[" * 100_000], ids=["a long number", "deep lists"])
+def test_configuration_that_json_gives_up_on(file: Path, text: str) -> None:
+    assert "no readable 'config'" in refusal(rewritten(file, {"config": text}))
+
+
 # --- metadata
 
 
