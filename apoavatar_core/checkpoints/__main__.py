@@ -1,4 +1,6 @@
-"""Look into adapter files: `python -m apoavatar_core.checkpoints inspect FILE`, or `convert` a warm start."""
+"""Look into adapter files: `python -m apoavatar_core.checkpoints inspect FILE`, or `convert` a warm start; `document` writes
+what is known of other people's files into README and docs.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .adapter_file import FORMAT, read_adapter, write_adapter
+from .documents import write_documents
 from .safe_file import read_metadata, read_names
 from .unianimate import is_unianimate, read_unianimate
 
@@ -20,11 +23,20 @@ def main() -> None:
     change = commands.add_parser("convert", help="write a MultiTalk or InfiniteTalk model as an ApoAvatar adapter")
     change.add_argument("source", type=Path)
     change.add_argument("target", type=Path)
+    commands.add_parser("document", help="write README and docs anew from known_files.py")
     arguments = parser.parse_args()
     try:
-        print(inspect(arguments.file) if arguments.command == "inspect" else convert(arguments.source, arguments.target))
+        print(answer(arguments))
     except ValueError as error:
         sys.exit(str(error))
+
+
+def answer(arguments: argparse.Namespace) -> str:
+    if arguments.command == "inspect":
+        return inspect(arguments.file)
+    if arguments.command == "convert":
+        return convert(arguments.source, arguments.target)
+    return f"written: {', '.join(write_documents()) or 'nothing, all is as the table says'}"
 
 
 def inspect(path: Path) -> str:

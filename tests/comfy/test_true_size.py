@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from apoavatar_core.checkpoints import known_files
+
 MANIFESTS = Path(__file__).with_name("manifests")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "checkpoints.md"
 
@@ -237,3 +239,13 @@ def test_the_page_says_how_large_the_files_are() -> None:
         ]
         for manifest in manifests
     }
+
+
+MEASURED = [file for file in known_files.KNOWN_FILES if file.layout and file.bytes]
+
+
+@pytest.mark.parametrize("file", MEASURED, ids=lambda file: file.name)
+def test_a_known_file_is_as_large_as_its_tensors(file) -> None:
+    """Files whose name says one precision keep few tensors wider, umt5 its embedding; and a header is small."""
+    least = parameters(file.layout) * file.bits // 8
+    assert least < file.bytes < 1.2 * least
