@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 from ..adapters.interaction import InteractionScheme
 from .branches import BRANCHES, LORA
 from .pose_schemes import PoseScheme
+from .states import SHARES, refuse_other_shares
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,25 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Chances of a null condition for each clip (so that all five states of Eq. 8 are trained), and the pose's mask.
+    """Which conditions the examples keep, and how much of the pose.
 
-    pose_scheme: one of `PoseScheme`, the rows of Table 4. whole_pose: chance that a pose which is kept acts in every
-    frame, as in the hard mode (A.1), instead of being masked.
+    states: share of the examples in each of `STATES`, 0 for those that are not named. pose_scheme: one of `PoseScheme`,
+    the rows of Table 4. Of the examples with a pose the share `whole_pose` sees it in every frame, as in the hard mode
+    (A.1), and the share `soft_gate` weighed by the scheme's probability to keep each frame, as the refocused mode does;
+    all others through a mask of 0 and 1 that is drawn with that probability.
     """
 
-    text_dropout: float = 0.1
-    image_dropout: float = 0.1
-    audio_dropout: float = 0.1
-    pose_dropout: float = 0.5
+    states: dict[str, float] = field(default_factory=lambda: dict(SHARES))
     pose_scheme: PoseScheme = PoseScheme.REFOCUSING
     whole_pose: float = 0.3
+    soft_gate: float = 0.0
+
+    def __post_init__(self) -> None:
+        refuse_other_shares(self.states)
+        if not (self.whole_pose >= 0 and self.soft_gate >= 0 and self.whole_pose + self.soft_gate <= 1):
+            raise ValueError(
+                f"conditions: whole_pose is {self.whole_pose} and soft_gate is {self.soft_gate}: use shares that sum to 1 at most"
+            )
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class PlannedClips:
             "dropout": (video_frames(latent_frames),),
             "text": WAN_TEXT,
             "speaking_text": WAN_TEXT,
+            "null_text": WAN_TEXT,
             "portrait": WAN_PORTRAIT,
         }
         return {name: torch.zeros(shape) for name, shape in shapes.items()}
@@ -168,8 +169,8 @@ def count_memory(model: FlowMatching, batch: Batch, config: TrainingConfig) -> t
         for optimizer in optimizers:
             optimizer.step()
         kept = memory.peak = memory.live
-        for name in batch.present:
-            memory.add(getattr(batch, name))
+        for tensor in batch.tensors():
+            memory.add(tensor)
         run_step(model, batch, config)
         for optimizer in optimizers:
             optimizer.step()

@@ -39,18 +39,11 @@ class FlowMatching(nn.Module):
 
     def velocity(self, batch: Batch, noisy: Tensor, sigma: Tensor) -> Tensor:
         """noise − data as the model predicts it for x_σ [B, 16, T_lat, h, w] at σ [B], in float32."""
+        conditions = dict(batch.conditions)
+        concat = conditions.pop("c_concat")
         # A text-to-video backbone takes no reference.
-        seen = noisy if self.dit.in_dim == noisy.shape[1] else torch.cat([noisy, batch.concat], dim=1)
-        return self.dit(
-            seen,
-            sigma * TIMESTEP_SCALE,
-            batch.text,
-            batch.portrait,
-            transformer_options=self.options,
-            apoavatar_audio=batch.audio,
-            apoavatar_pose=batch.pose,
-            apoavatar_pose_gate=batch.pose_gate,
-        ).float()
+        seen = noisy if self.dit.in_dim == noisy.shape[1] else torch.cat([noisy, concat], dim=1)
+        return self.dit(seen, sigma * TIMESTEP_SCALE, transformer_options=self.options, **conditions).float()
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss, a scalar."""

@@ -52,7 +52,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_other_settings(trainer, c
 def test_only_the_branches_of_the_stage_learn_and_all_of_each(trainer, config) -> None:
     # A new backbone's last layer is zero and lets no gradient through; all learn until it is not.
     stages = (config.stages[0], replace(config.stages[0], steps=6, batch=4, train=("audio", "pose")))
-    run = trainer(replace(config, stages=stages, conditions=replace(config.conditions, audio_dropout=0, pose_dropout=0)))
+    run = trainer(replace(config, stages=stages, conditions=replace(config.conditions, states={"S4": 1.0})))
     for _ in range(4):
         run.train_step()
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
@@ -298,7 +298,7 @@ def test_training_learns_one_clip_by_heart(trainer, config, prepared, tmp_path) 
     single = tmp_path / "single"
     single.mkdir()
     shutil.copy(sorted(prepared.glob("*.safetensors"))[0], single)
-    never = replace(config.conditions, text_dropout=0, image_dropout=0, audio_dropout=0)
+    never = replace(config.conditions, states={"S3": 0.5, "S4": 0.5})
     stage = replace(
         config.stages[0], steps=300, batch=8, latent_frames=1, learning_rate=0.03, final_learning_rate=3e-4
     )

@@ -101,15 +101,10 @@ def predicted(model, adapter, batch):
     from apoavatar_core import comfyui as room
     network = room.attaching.attach(model, adapter)
     comfy.model_management.load_models_gpu([network, adapter], force_full_load=True)
-    return network.model.diffusion_model(
-        torch.cat([batch.noise, batch.concat], 1),
-        torch.tensor([700.0]),
-        batch.text,
-        transformer_options=room.attaching.transformer_options(network),
-        apoavatar_audio=batch.audio,
-        apoavatar_pose=batch.pose,
-        apoavatar_pose_gate=batch.pose_gate,
-    )
+    conditions = dict(batch.conditions)
+    seen = torch.cat([batch.noise, conditions.pop("c_concat")], 1)
+    options = room.attaching.transformer_options(network)
+    return network.model.diffusion_model(seen, torch.tensor([700.0]), transformer_options=options, **conditions)
 
 
 @torch.no_grad()
@@ -172,7 +167,7 @@ def test_wans_own_encoders_reach_every_weight_of_an_image_to_video_backbone(trai
     expected = rows[12] + 0.5 * (rows[13] - rows[12])
     assert (clip["audio"][7, 1].float() - expected.cpu()).abs().max() < 0.01 * expected.abs().max()
 
-    never = replace(config.conditions, image_dropout=0, audio_dropout=0, pose_dropout=0, text_dropout=0)
+    never = replace(config.conditions, states={"S4": 1.0})
     i2v = Backbone(file=write_wan(tmp_path / "i2v.safetensors", "i2v", 36))
     posed = replace(config, data=tmp_path / "prepared", conditions=never, backbone=i2v)
     run = trainer(posed)

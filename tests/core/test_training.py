@@ -17,7 +17,7 @@ from apoavatar_core.training.branches import BRANCHES, branch_of
 from apoavatar_core.training.config import Loss, TrainingConfig, build, read_config
 from apoavatar_core.training.loss import loss_weights
 from apoavatar_core.training.optimizers import Muon, build_optimizers, orthogonalize, set_learning_rate, suits_muon
-from apoavatar_core.training.pose_schemes import PoseScheme, draw_pose_mask
+from apoavatar_core.training.pose_schemes import PoseScheme, draw_pose_gate
 
 
 @settings(max_examples=25, deadline=None)
@@ -111,12 +111,30 @@ def test_each_pose_scheme_keeps_the_frames_that_it_says(scheme: PoseScheme) -> N
         PoseScheme.TEMPORAL: np.full(5, 0.52),
         PoseScheme.REFOCUSING: 1 - dropout.numpy(),
     }[scheme]
-    generator = torch.Generator().manual_seed(0)
     # Many clips side by side: the mask of one long clip whose frames repeat.
-    mask = draw_pose_mask(scheme, dropout.repeat(DRAWS), generator).view(DRAWS, 5)
+    mask = draw_pose_gate(scheme, dropout.repeat(DRAWS), 0, 0, np.random.default_rng(0)).view(DRAWS, 5)
     assert set(mask.unique().tolist()) <= {0.0, 1.0}
     deviation = np.sqrt(expected * (1 - expected) / DRAWS)
     assert (np.abs(mask.mean(0).numpy() - expected) <= 3 * deviation + 1e-7).all()
+
+
+@pytest.mark.parametrize("scheme", PoseScheme)
+def test_shares_of_the_poses_act_whole_and_softly(scheme: PoseScheme) -> None:
+    dropout, draws = torch.linspace(0.2, 0.8, 13), 1000
+    gates = [draw_pose_gate(scheme, dropout, 0.3, 0.2, np.random.default_rng(seed)) for seed in range(draws)]
+    soft = {
+        PoseScheme.NONE: torch.zeros(13),
+        PoseScheme.CLIP: torch.ones(13),
+        PoseScheme.TEMPORAL: torch.full((13,), 0.5),
+        PoseScheme.REFOCUSING: 1 - dropout,
+    }[scheme]
+    masked = scheme in (PoseScheme.TEMPORAL, PoseScheme.REFOCUSING)
+    whole = np.mean([bool((gate == 1).all()) for gate in gates])
+    weighed = np.mean([torch.allclose(gate, soft) for gate in gates])
+    allowed = 4 * np.sqrt(0.25 / draws)
+    assert abs(whole - {PoseScheme.NONE: 0, PoseScheme.CLIP: 1}.get(scheme, 0.3)) < allowed
+    assert abs(weighed - (0.2 if masked else 1)) < allowed
+    assert all(((gate == 0) | (gate == 1)).all() or torch.allclose(gate, soft) for gate in gates)
 
 
 MINIMAL = {
@@ -131,12 +149,12 @@ def test_a_configuration_is_read_with_its_defaults(tmp_path) -> None:
     import yaml
 
     path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(MINIMAL | {"conditions": {"pose_scheme": "temporal", "text_dropout": 0}}))
+    path.write_text(yaml.safe_dump(MINIMAL | {"conditions": {"pose_scheme": "temporal", "states": {"S3": 0.4, "S4": 0.6}}}))
     config = read_config(path)
     assert config.steps == 3
     assert config.stages[0].train == BRANCHES
     assert config.conditions.pose_scheme is PoseScheme.TEMPORAL
-    assert config.conditions.text_dropout == 0
+    assert config.conditions.states == {"S3": 0.4, "S4": 0.6}
     assert config.optimizer == "adamw"
 
 
@@ -156,6 +174,11 @@ def test_a_configuration_is_read_with_its_defaults(tmp_path) -> None:
         ({"adapter": {"new": {"interaction": "loud"}}}, "'loud', not one of clip_wise, frame_wise, audio_dit, both"),
         ({"optimizer": "sgd"}, "'sgd': use adamw or muon"),
         ({"conditions": {"pose_scheme": "loud"}}, "'loud', not one of none, clip, temporal, refocusing"),
+        ({"conditions": {"text_dropout": 0.1}}, "no field 'text_dropout', only states, pose_scheme"),
+        ({"conditions": {"states": {"S5": 1}}}, "no state 'S5', only S0, S1, S2, S3, S4, text_audio, text_audio_pose"),
+        ({"conditions": {"states": {"S3": 0.5, "S4": 0.6}}}, "the shares sum to 1.1: let them sum to 1"),
+        ({"conditions": {"states": {"S3": -0.5, "S4": 1.5}}}, "the share of S3 is -0.5: use 0 or more"),
+        ({"conditions": {"whole_pose": 0.7, "soft_gate": 0.4}}, "whole_pose is 0.7 and soft_gate is 0.4: .* sum to 1 at most"),
         ({"conditions": 3}, "conditions is 3: write its fields under it"),
     ],
 )
