@@ -24,14 +24,30 @@ def group_by_latent_frame(frames: Tensor) -> Tensor:
     return torch.cat([first, frames], dim=1).unflatten(1, (-1, FRAMES_PER_LATENT))
 
 
+def filled_by_kept(frames: Tensor, gate: Tensor) -> Tensor:
+    """Frames [N, 4, ...] with the mean of what is kept of them in the place of what the gate [N, 4, ...] drops.
+
+    A frame counts by its gate relative to the largest of its four, so a gate of the same weight for all changes none.
+    """
+    relative = gate / gate.amax(1, keepdim=True).clamp(min=1e-6)
+    mean = (relative * frames).sum(1, keepdim=True) / relative.sum(1, keepdim=True).clamp(min=1)
+    return relative * frames + (1 - relative) * mean
+
+
 class PoseAdapter(nn.Module):
     """Embed pose frames singly, weigh each by its gate, merge the four frames of a latent frame into tokens.
 
-    After the gate there are no biases, so a gate of zero (the null pose) adds exactly nothing.
+    After the gate there are no biases, so a gate of zero (the null pose) adds exactly nothing. What is merged is trained
+    on four frames; one alone, with zeros for the others, may give a larger prior than all four. So a `normalized` adapter
+    merges four frames always, dropped ones as the mean of those that are kept, and weighs the prior by the mean gate.
     """
 
-    def __init__(self, channels: int, video_dim: int, vae_stride: int, patch: int, operations, device=None, dtype=None):
+    def __init__(
+        self, channels: int, video_dim: int, vae_stride: int, patch: int, operations, normalized: bool = False,
+        device=None, dtype=None,
+    ):  # fmt: skip
         super().__init__()
+        self.normalized = normalized
         settings = {"device": device, "dtype": dtype}
         strides = vae_stride.bit_length() - 1
         widths = [3] + [channels * 2**i // 2 ** (strides - 1) for i in range(strides)]
@@ -55,7 +71,10 @@ class PoseAdapter(nn.Module):
         batch = frames.shape[0]
         pictures = rearrange(frames, "b (f c) t h w -> (b t f) c h w", c=3)
         x = torch.cat([self.embedded(few) for few in pictures.split(PICTURES_AT_ONCE)])
-        x = x * rearrange(gate, "b f t -> (b t f) 1 1 1").to(x)
-        x = rearrange(x, "(n f) c h w -> n (f c) h w", f=FRAMES_PER_LATENT)
-        tokens = self.tokens(nn.functional.silu(self.merge(x)))
+        x = rearrange(x, "(n f) c h w -> n f c h w", f=FRAMES_PER_LATENT)
+        gate = rearrange(gate, "b f t -> (b t) f 1 1 1").to(x)
+        x = filled_by_kept(x, gate) if self.normalized else x * gate
+        tokens = self.tokens(nn.functional.silu(self.merge(x.flatten(1, 2))))
+        if self.normalized:
+            tokens = tokens * gate.mean(1)
         return rearrange(tokens, "(b t) d h w -> b t (h w) d", b=batch)

@@ -109,7 +109,8 @@ class EnterBlocks(AdapterPatch):
             video = video + adapter.pose_adapter(step.pose.to(video), step.pose_gate.to(video))
         if step.audio is not None:
             attention = partial(optimized_attention, transformer_options=args["transformer_options"])
-            step.refined_audio = adapter.refined_audio(step.audio.to(video), video, step.timestep, attention)
+            _, *grid = args["transformer_options"]["grid_sizes"]
+            step.refined_audio = adapter.refined_audio(step.audio.to(video), video, step.timestep, attention, grid)
         args = {**args, "img": rearrange(video, "b t n d -> b (t n) d")}
         return self.earlier_replacement(args, extra) if self.earlier_replacement else extra["original_block"](args)
 

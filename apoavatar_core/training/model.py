@@ -106,6 +106,8 @@ def new_adapter(widths: NewAdapter, dit: nn.Module, audio: tuple[str, int], wind
             audio_feature_dim=audio[1],
             fps=FPS,
             window=window,
+            normalized_pose=True,
+            keys_know_places=True,
             **asdict(widths),
         )
     )

@@ -145,6 +145,20 @@ def recorded(model) -> tuple[object, list[Call]]:
 # --- attaching
 
 
+def test_the_audio_is_told_the_rows_and_columns_of_a_wide_clip(pack, room, model):
+    import comfy.samplers
+
+    adapter, told = adapter_patcher(pack, keys_know_places=True), []
+    adapter.model.audio_dit.register_forward_pre_hook(lambda module, arguments: told.append(tuple(arguments[-1])))
+    guider = comfy.samplers.CFGGuider(room.attaching.attach(model, adapter))
+    guider.set_conds(conditioning(room, ("text", "audio")), [])
+    guider.set_cfg(1.0)
+    noise = random_tensor(1, 16, LATENT_LENGTH, 4, 10, seed=21)
+    sampler = comfy.samplers.ksampler("euler")
+    guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor([0.8, 0.0]), disable_pbar=True, seed=0)
+    assert told == [(2, 5)]
+
+
 def test_untrained_adapter_leaves_the_output_bit_identical(pack, room, model):
     attached = room.attaching.attach(model, adapter_patcher(pack, initial=True))
     assert torch.equal(predict(attached, conditioning(room)), predict(model, conditioning(room)))

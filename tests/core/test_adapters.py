@@ -37,6 +37,8 @@ CONFIG = AdapterConfig(
     window=17,
     vae_stride=STRIDE,
     patch=PATCH,
+    normalized_pose=True,
+    keys_know_places=True,
 )
 
 
@@ -113,11 +115,20 @@ def test_frame_wise_attention_is_dense_attention_under_a_block_diagonal_mask(
 # --- Audio DiT adapter
 
 
-def test_audio_dit_adapter_is_equations_5_and_6() -> None:
-    adapter = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn))
-    audio, video = random_tensor(2, 3, 4, AUDIO_DIM), random_tensor(2, 3, 5, VIDEO_DIM, seed=1)
+def place(y: int, x: int) -> Tensor:
+    """[AUDIO_DIM]: two cosines before two sines of y, then of x."""
+    periods = (1, 100)
+    return torch.tensor([wave(number / period) for number in (y, x) for wave in (math.cos, math.sin) for period in periods])
+
+
+@pytest.mark.parametrize("places", [False, True])
+def test_audio_dit_adapter_is_equations_5_and_6(places: bool) -> None:
+    adapter = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn, places=places))
+    rows, columns = 2, 3
+    audio, video = random_tensor(2, 3, 4, AUDIO_DIM), random_tensor(2, 3, rows * columns, VIDEO_DIM, seed=1)
     timestep = torch.tensor([0.0, 731.5])
-    found = adapter(audio, video, timestep, scaled_dot_product)
+    found = adapter(audio, video, timestep, scaled_dot_product, (rows, columns))
+    where = torch.stack([place(y, x) for y in range(rows) for x in range(columns)])
     for b in range(2):
         angles = [timestep[b].item() / 10_000 ** (i / 128) for i in range(128)]
         embedding = torch.tensor([math.cos(angle) for angle in angles] + [math.sin(angle) for angle in angles])
@@ -125,19 +136,36 @@ def test_audio_dit_adapter_is_equations_5_and_6() -> None:
         scale, shift, gate = (adapter.time_out.weight @ hidden + adapter.time_out.bias).reshape(3, AUDIO_DIM)
         for t in range(3):
             modulated = (1 + scale) * layer_norm(audio[b, t]) + shift
-            context = attend(adapter.q(modulated), adapter.k(video[b, t]), adapter.v(video[b, t]), HEADS)
+            keys = adapter.k(video[b, t]) + (adapter.place_scale * where if places else 0)
+            context = attend(adapter.q(modulated), keys, adapter.v(video[b, t]), HEADS)
             refined = (1 + gate) * (audio[b, t] + adapter.o(context))
             # Sinusoids of angles near 1000 carry float32's error of 6e-5 rad into the modulation.
-            torch.testing.assert_close(found[b, t], refined, atol=1e-5 if b == 0 else 5e-4, rtol=0)
+            torch.testing.assert_close(found[b, t], refined, atol=1e-5 if b == 0 else 1e-3, rtol=0)
+
+
+def test_the_audio_sees_where_a_token_is_once_the_scale_of_places_grows() -> None:
+    adapter = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn, places=True))
+    without = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn))
+    without.load_state_dict({name: x for name, x in adapter.state_dict().items() if name != "place_scale"})
+    audio, video, timestep = random_tensor(1, 2, 4, AUDIO_DIM), random_tensor(1, 2, 6, VIDEO_DIM), torch.tensor([400.0])
+    shuffled = video[:, :, [3, 0, 5, 1, 4, 2]]
+
+    def refined(module: AudioDiTAdapter, video: Tensor) -> Tensor:
+        return module(audio, video, timestep, scaled_dot_product, (2, 3))
+
+    assert (refined(adapter, shuffled) - refined(adapter, video)).abs().max() > 1e-2
+    nn.init.zeros_(adapter.place_scale)
+    assert torch.equal(refined(adapter, video), refined(without, video))
+    assert (refined(adapter, shuffled) - refined(adapter, video)).abs().max() < 1e-5
 
 
 def test_refined_audio_of_a_frame_hears_and_sees_that_frame_alone() -> None:
     adapter = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn))
     audio, video, timestep = random_tensor(1, 4, 2, AUDIO_DIM), random_tensor(1, 4, 3, VIDEO_DIM), torch.tensor([500.0])
-    before = adapter(audio, video, timestep, scaled_dot_product)
+    before = adapter(audio, video, timestep, scaled_dot_product, (1, 3))
     audio[:, 2] += 1
     video[:, 1] += random_tensor(3, VIDEO_DIM, seed=5)
-    changed = (adapter(audio, video, timestep, scaled_dot_product) - before).abs().amax((0, 2, 3))
+    changed = (adapter(audio, video, timestep, scaled_dot_product, (1, 3)) - before).abs().amax((0, 2, 3))
     assert (changed > 1e-4).tolist() == [False, True, True, False]
 
 
@@ -283,6 +311,39 @@ def test_gated_out_pose_frame_may_hold_anything() -> None:
     assert torch.equal(adapter(frames, gate), before)
 
 
+def normalized_pose_adapter() -> tuple[PoseAdapter, PoseAdapter]:
+    """One that normalises, and one with the same weights that does not."""
+    normalized = with_random_weights(PoseAdapter(4, VIDEO_DIM, STRIDE, PATCH, nn, normalized=True))
+    return normalized, pose_adapter()
+
+
+@given(st.sets(st.integers(0, 3), min_size=1), st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_a_normalised_prior_is_in_proportion_to_the_frames_that_are_kept(kept: set[int], seed: int) -> None:
+    normalized, plain = normalized_pose_adapter()
+    pictures = random_tensor(4, 3, 16, 24, seed=seed).sigmoid()
+    gate = torch.tensor([float(frame in kept) for frame in range(4)])
+
+    def prior(adapter: PoseAdapter, pictures: Tensor, gate: Tensor) -> Tensor:
+        return adapter(pictures.reshape(1, 12, 1, 16, 24), gate[None, :, None])
+
+    # Embeddings of the dropped frames are the mean of the others': the same picture where only one is kept.
+    still = pictures[:1].expand(4, -1, -1, -1)
+    everything = prior(plain, still, torch.ones(4))
+    torch.testing.assert_close(prior(normalized, still, gate), len(kept) / 4 * everything, **CLOSE)
+    alone = min(kept)
+    seen_alone = prior(normalized, pictures, torch.eye(4)[alone])
+    same_picture = pictures[alone : alone + 1].expand(4, -1, -1, -1)
+    torch.testing.assert_close(seen_alone, prior(plain, same_picture, torch.ones(4)) / 4, **CLOSE)
+
+    whole = prior(plain, pictures, torch.ones(4))
+    torch.testing.assert_close(prior(normalized, pictures, torch.ones(4)), whole, **CLOSE)
+    torch.testing.assert_close(prior(normalized, pictures, torch.full((4,), 0.3)), 0.3 * whole, **CLOSE)
+    assert not prior(normalized, pictures, torch.zeros(4)).any()
+    dropped = torch.where(gate[:, None, None, None] > 0, pictures, 1 - pictures)
+    assert torch.equal(prior(normalized, dropped, gate), prior(normalized, pictures, gate))
+
+
 # --- the whole adapter
 
 
@@ -292,7 +353,7 @@ def adapted(adapter: ApoAvatarAdapter, seed: int = 0) -> Tensor:
     frames = random_tensor(2, 12, 3, 16, 16, seed=seed + 1).sigmoid()
     video = video + adapter.pose_adapter(frames, random_tensor(2, 4, 3, seed=seed + 2).sigmoid())
     rows = random_tensor(2, 8, 3, 3, seed=seed + 3)
-    audio = adapter.refined_audio(rows, video, torch.tensor([10.0, 900.0]), scaled_dot_product)
+    audio = adapter.refined_audio(rows, video, torch.tensor([10.0, 900.0]), scaled_dot_product, (2, 2))
     for injection in adapter.injections:
         video = video + injection(video, audio, scaled_dot_product)
     return video
@@ -314,7 +375,7 @@ def test_each_interaction_scheme_hears_and_refines_what_it_says(scheme: Interact
     rows, video = random_tensor(1, 8, 3, 3), random_tensor(1, 3, 4, VIDEO_DIM)
 
     def hear(rows: Tensor, timestep: float) -> tuple[Tensor, Tensor]:
-        audio = adapter.refined_audio(rows, video, torch.tensor([timestep]), scaled_dot_product)
+        audio = adapter.refined_audio(rows, video, torch.tensor([timestep]), scaled_dot_product, (2, 2))
         return audio, adapter.injections[0](video, audio, scaled_dot_product)
 
     audio, heard = hear(rows, 500.0)
@@ -332,7 +393,7 @@ def test_initial_audio_dit_adapter_passes_the_audio_on() -> None:
     adapter = ApoAvatarAdapter(CONFIG)
     adapter.initialize()
     rows, video = random_tensor(1, 8, 3, 3), random_tensor(1, 3, 4, VIDEO_DIM)
-    refined = adapter.refined_audio(rows, video, torch.tensor([300.0]), scaled_dot_product)
+    refined = adapter.refined_audio(rows, video, torch.tensor([300.0]), scaled_dot_product, (2, 2))
     assert torch.equal(refined, adapter.audio_projection(rows))
 
 
