@@ -22,15 +22,19 @@ GREY = 127.5
 
 @dataclass(frozen=True)
 class Encoders:
-    """ComfyUI's own objects: VAE, CLIP, audio encoder (and its name), and the CLIP vision model that Wan 2.1's
-    image-to-video models look at the portrait with.
+    """ComfyUI's own objects: VAE, CLIP, audio encoder, and the CLIP vision model that Wan 2.1's image-to-video models look
+    at the portrait with.
     """
 
     vae: Any
     text_encoder: Any
     audio_encoder: Any
-    audio_name: str
     clip_vision: Any = None
+
+    @property
+    def audio_kind(self) -> str:
+        """What adapters call the audio encoder."""
+        return loading.audio_encoder_kind(self.audio_encoder)
 
     def videos(self, films: np.ndarray) -> Tensor:
         """[B, T, H, W, 3] in 0 … 255 → latents [B, 16, T_lat, h, w], not normalised.
@@ -81,7 +85,6 @@ def load_encoders(
         vae=load_vae(vae or presets.TINY_VAE),
         text_encoder=loading.load_text_encoder(text_encoder) if text_encoder else loading.load_tiny_text_encoder(),
         audio_encoder=loading.load_audio_encoder(audio_encoder) if audio_encoder else LogMelEncoder(),
-        audio_name=audio_encoder.stem if audio_encoder else LogMelEncoder.name,
         clip_vision=loading.load_clip_vision(clip_vision) if clip_vision else None,
     )
 

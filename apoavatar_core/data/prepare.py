@@ -30,7 +30,7 @@ from .shards import ShardFolder
 
 FPS = 24.0
 AUDIO_ENCODER = "audio_encoder"
-"""Key of a prepared clip's metadata: the encoder that its audio features came from."""
+"""Key of a prepared clip's metadata: the kind of encoder that its audio features came from."""
 
 
 def prepare_clip(stored: StoredClip, latents: Tensor, reference: Tensor, encoders: Encoders) -> dict[str, Tensor]:
@@ -91,7 +91,7 @@ def prepare(
             for (name, stored), *parts in zip(group.items(), latents, references):
                 with skipping(name):
                     tensors = prepare_clip(stored, *parts, encoders)
-                    write_tensors(out / f"{name}.safetensors", tensors, {AUDIO_ENCODER: encoders.audio_name})
+                    write_tensors(out / f"{name}.safetensors", tensors, {AUDIO_ENCODER: encoders.audio_kind})
         print(f"prepared {min(start + batch, len(missing))}/{len(missing)} clips", flush=True)
     if skipped:
         print(f"{len(skipped)} of {len(missing)} clips were skipped", flush=True)

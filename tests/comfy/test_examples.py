@@ -188,15 +188,3 @@ def test_clips_with_and_without_a_portrait_in_one_batch_are_named(source) -> Non
     with pytest.raises(ValueError, match="data: clip1.safetensors lack the CLIP vision embedding that other clips have"):
         source(clips=clips).batch(range(3), 1)
     assert "clip_fea" not in source(clips=StubClips([1], without_portrait=frozenset({0}))).batch(range(2), 1).conditions
-
-
-def test_text_that_is_left_out_is_the_encoder_s_nothing(training, prepared) -> None:
-    from nodes import CLIPTextEncode
-    from safetensors.torch import load_file
-
-    from apoavatar_core.comfyui.loading import load_tiny_text_encoder
-
-    ((embedding, _),) = CLIPTextEncode().encode(load_tiny_text_encoder(), "")[0]
-    clip = load_file(sorted(prepared.glob("*.safetensors"))[0])
-    assert (clip["null_text"] - embedding[0]).abs().max() < 2e-3 and clip["null_text"].any()
-    assert clip["null_text"].shape == clip["text"].shape

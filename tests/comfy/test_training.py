@@ -305,3 +305,14 @@ def test_training_learns_one_clip_by_heart(trainer, config, prepared, tmp_path) 
     run = trainer(replace(config, data=single, optimizer="muon", shift=1.0, conditions=never, stages=(stage,)))
     losses = [run.train_step()["loss"] for _ in range(300)]
     assert sum(losses[-20:]) / 20 < 0.1 * losses[0]
+
+
+def test_text_that_is_left_out_is_the_encoder_s_nothing(training, prepared) -> None:
+    from nodes import CLIPTextEncode
+
+    from apoavatar_core.comfyui.loading import load_tiny_text_encoder
+
+    ((embedding, _),) = CLIPTextEncode().encode(load_tiny_text_encoder(), "")[0]
+    clip = load_file(sorted(prepared.glob("*.safetensors"))[0])
+    assert (clip["null_text"] - embedding[0]).abs().max() < 2e-3 and clip["null_text"].any()
+    assert clip["null_text"].shape == clip["text"].shape
