@@ -13,6 +13,8 @@ import comfy.supported_models_base
 import comfy.text_encoders.wan
 import comfy.utils
 import torch
+from comfy.audio_encoders.wav2vec2 import Wav2Vec2Model
+from comfy.audio_encoders.whisper import WhisperLargeV3
 from comfy.model_patcher import CoreModelPatcher, ModelPatcher
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
@@ -59,6 +61,12 @@ def load_audio_encoder(path: Path):
     if encoder is None:
         raise ValueError(f"{Path(path).name} is not an audio encoder that ComfyUI knows: choose a wav2vec2 file.")
     return encoder
+
+
+def audio_encoder_kind(encoder) -> str:
+    """What adapters call the kind of an AUDIO_ENCODER: "wav2vec2", "whisper", or that of an encoder that says it itself."""
+    kinds = {Wav2Vec2Model: "wav2vec2", WhisperLargeV3: "whisper"}
+    return encoder.name if hasattr(encoder, "name") else kinds[type(encoder.model)]
 
 
 def load_clip_vision(path: Path):

@@ -137,7 +137,7 @@ def small_wan_encoders():
     )  # fmt: skip
     with_random_weights(audio.model, 0)
     with_random_weights(vision.model, 1)
-    return replace(load_encoders(), audio_encoder=audio, audio_name="small_wav2vec2", clip_vision=vision)
+    return replace(load_encoders(), audio_encoder=audio, clip_vision=vision)
 
 
 def write_wan(path: Path, model_type: str, channels: int) -> Path:
@@ -177,7 +177,7 @@ def test_wans_own_encoders_reach_every_weight_of_an_image_to_video_backbone(trai
     posed = replace(config, data=tmp_path / "prepared", conditions=never, backbone=i2v)
     run = trainer(posed)
     run.train_step()
-    assert run.model.adapter.config.audio_encoder == "small_wav2vec2"
+    assert run.model.adapter.config.audio_encoder == "wav2vec2"
     before = {name: parameter.clone() for name, parameter in run.model.dit.img_emb.named_parameters()}
     run.train_step()
     assert all(not torch.equal(before[name], parameter) for name, parameter in run.model.dit.img_emb.named_parameters())
@@ -185,7 +185,7 @@ def test_wans_own_encoders_reach_every_weight_of_an_image_to_video_backbone(trai
     with pytest.raises(ValueError, match="prepare the clips with --clip-vision"):
         trainer(replace(posed, data=config.data, run=tmp_path / "other"))
     run.run()
-    with pytest.raises(ValueError, match="features of width 64 from small_wav2vec2, and the clips hold width 40 from log_mel_40"):
+    with pytest.raises(ValueError, match="features of width 64 from wav2vec2, and the clips hold width 40 from log_mel_40"):
         trainer(replace(config, run=tmp_path / "third", adapter=Adapter(file=run.config.run / "adapter.safetensors")))
 
 
