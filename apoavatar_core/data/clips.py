@@ -6,12 +6,32 @@ import argparse
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..files import whole_file, write_whole
+from ..waveform import check_fps
+
+BANK = "bank.json"
+"""Says of a bank's clips what they have in common."""
+
+
+@dataclass(frozen=True)
+class ClipFormat:
+    """What all clips of a source have in common: their size in pixels, number of frames, and frames per second."""
+
+    width: int = 128
+    height: int = 128
+    frames: int = 49
+    fps: float = 24.0
+
+    def __post_init__(self) -> None:
+        check_fps(self.fps)
+
+    def __str__(self) -> str:
+        return f"{self.frames} frames of {self.width}x{self.height} at {self.fps:g} fps"
 
 
 @dataclass(frozen=True)
@@ -31,13 +51,13 @@ def _paths(folder: Path, seed: int) -> tuple[Path, Path, Path]:
     return folder / f"{seed:06d}.frames.npy", folder / f"{seed:06d}.speech.npy", folder / f"{seed:06d}.json"
 
 
-def _draw(folder: Path, seed: int, frames: int, size: int) -> None:
+def _draw(folder: Path, seed: int, frames: int, size: int, fps: float) -> None:
     frames_path, speech_path, facts_path = _paths(folder, seed)
     if facts_path.exists():
         return
     from ..synthetic import synthesize_clip
 
-    clip = synthesize_clip(seed, frames=frames, size=size)
+    clip = synthesize_clip(seed, frames=frames, size=size, fps=fps)
     for path, array in ((frames_path, clip.frames), (speech_path, clip.speech)):
         with whole_file(path) as unfinished:
             np.save(unfinished, array)
@@ -45,15 +65,36 @@ def _draw(folder: Path, seed: int, frames: int, size: int) -> None:
     write_whole(facts_path, json.dumps({"caption": clip.caption, "keypoints": clip.keypoints}))
 
 
-def draw_bank(folder: Path, clips: int, frames: int, size: int, workers: int) -> None:
-    """Draw clips with the seeds 0 … clips−1 into `folder`; those already there are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
+def draw_bank(folder: Path, clips: int, frames: int, size: int, workers: int, fps: float = 24.0) -> None:
+    """Draw clips with the seeds 0 … clips−1 into `folder`; those already there are kept.
+
+    Raises:
+        ValueError: they are of another format.
+    """
+    wanted = ClipFormat(size, size, frames, fps)
+    if seeds_in(folder):
+        drawn = read_format(folder)
+        if drawn != wanted:
+            raise ValueError(f"--out: {folder} holds clips of {drawn}, not {wanted}: draw those into another folder")
+    write_whole(folder / BANK, json.dumps(asdict(wanted)))
     with ProcessPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_draw, folder, seed, frames, size) for seed in range(clips)]
+        jobs = [pool.submit(_draw, folder, seed, frames, size, fps) for seed in range(clips)]
         for done, job in enumerate(jobs, 1):
             job.result()
             if done % 50 == 0 or done == clips:
                 print(f"drawn {done}/{clips} clips", flush=True)
+
+
+def read_format(folder: Path) -> ClipFormat:
+    """What the clips of a bank have in common.
+
+    Raises:
+        ValueError: the bank does not say.
+    """
+    try:
+        return ClipFormat(**json.loads((folder / BANK).read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} does not say how its clips were drawn ({error}): draw them again") from None
 
 
 def load_clip(folder: Path, seed: int) -> StoredClip:
@@ -77,7 +118,7 @@ class ClipBank:
     """The bank as `prepare` reads it: names of its clips, and each of them."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self.format = folder, read_format(folder)
 
     def names(self) -> list[str]:
         return [f"{seed:06d}" for seed in seeds_in(self.folder)]
@@ -91,9 +132,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=int, default=400)
     parser.add_argument("--frames", type=int, default=49)
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--fps", type=float, default=24.0)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw as the parsed options say."""
-    draw_bank(arguments.out, arguments.clips, arguments.frames, arguments.size, arguments.workers)
+    draw_bank(arguments.out, arguments.clips, arguments.frames, arguments.size, arguments.workers, arguments.fps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..audio_features import LogMelEncoder, features_at_video_rate, latent_frame_windows
+from ..audio_features import LogMelEncoder, features_at_video_rate, frames_of_voice, latent_frame_windows
 from ..checkpoints import presets
 from ..comfyui import loading
+from ..grid import AUDIO_WINDOW
 from ..precision import autocast
 from ..waveform import SAMPLE_RATE
+from .settings import identity
 
 GREY = 127.5
 """What Wan's image-to-video models see where nothing is given."""
@@ -23,12 +26,13 @@ GREY = 127.5
 @dataclass(frozen=True)
 class Encoders:
     """ComfyUI's own objects: VAE, CLIP, audio encoder, and the CLIP vision model that Wan 2.1's image-to-video models look
-    at the portrait with.
+    at the portrait with; and what tells their files from others, by the names that `Settings` has for them.
     """
 
     vae: Any
     text_encoder: Any
     audio_encoder: Any
+    files: Mapping[str, str]
     clip_vision: Any = None
 
     @property
@@ -55,7 +59,8 @@ class Encoders:
     def voice(self, speech: np.ndarray, frames: int, fps: float) -> Tensor:
         """16 kHz samples [S] of the whole film → features [8, T_lat, D] around each latent frame."""
         encoded = self.audio_encoder.encode_audio(torch.from_numpy(speech)[None, None], SAMPLE_RATE)
-        return latent_frame_windows(features_at_video_rate(encoded, frames, fps)).cpu()
+        heard = max(frames, min(frames + AUDIO_WINDOW // 2, frames_of_voice(encoded, fps)))
+        return latent_frame_windows(features_at_video_rate(encoded, heard, fps), frames).cpu()
 
     def prompt(self, text: str) -> Tensor:
         """Embedding [L, d] of a text."""
@@ -81,11 +86,18 @@ def load_encoders(
     Raises:
         ValueError: a file is not what its option asks for.
     """
+    files = {
+        "vae": vae or presets.TINY_VAE,
+        "text_encoder": text_encoder or presets.TINY_T5,
+        "audio_file": audio_encoder,
+        "clip_vision": clip_vision,
+    }
     return Encoders(
-        vae=load_vae(vae or presets.TINY_VAE),
+        vae=load_vae(files["vae"]),
         text_encoder=loading.load_text_encoder(text_encoder) if text_encoder else loading.load_tiny_text_encoder(),
         audio_encoder=loading.load_audio_encoder(audio_encoder) if audio_encoder else LogMelEncoder(),
         clip_vision=loading.load_clip_vision(clip_vision) if clip_vision else None,
+        files={name: identity(Path(path)) if path else "none" for name, path in files.items()},
     )
 
 

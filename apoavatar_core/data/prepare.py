@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,35 +17,41 @@ from torch import Tensor
 
 from ..adapters.pose_adapter import group_by_latent_frame
 from ..checkpoints.safe_file import write_tensors
-from ..pose.keypoints import from_frame
-from ..pose.render import render_pose
+from ..pose import canvas_size, from_frame, in_middle_of, render_pose
 from ..refocusing import RefocusingConfig, refocus
 from ..shares import share_of
 from ..speaking_prompt import SPEAKING_PROMPT, append_tokens
 from ..waveform import SAMPLE_RATE
-from .clips import ClipBank, StoredClip
+from .clips import ClipFormat, StoredClip
 from .encoders import Encoders
-from .films import VideoFolder
 from .mouth import mouth_cells
-from .shards import ShardFolder
-
-FPS = 24.0
-AUDIO_ENCODER = "audio_encoder"
-"""Key of a prepared clip's metadata: the kind of encoder that its audio features came from."""
+from .settings import Settings, prepared_files, read_settings
+from .sources import Source
 
 
-def prepare_clip(stored: StoredClip, latents: Tensor, reference: Tensor, encoders: Encoders) -> dict[str, Tensor]:
+def settings_for(format: ClipFormat, encoders: Encoders) -> Settings:
+    """What clips of this format and these encoders are prepared with; the gate has the paper's constants."""
+    return Settings(
+        **asdict(format), audio_encoder=encoders.audio_kind, **encoders.files, **asdict(RefocusingConfig())
+    )
+
+
+def prepare_clip(
+    stored: StoredClip, latents: Tensor, reference: Tensor, encoders: Encoders, settings: Settings
+) -> dict[str, Tensor]:
     """All tensors of one clip; latents [16, T_lat, h, w] are in the VAE's own scale."""
     frames, height, width = stored.frames.shape[:3]
-    people = [from_frame(frame) for frame in stored.keypoints]
+    people = [
+        in_middle_of(from_frame(frame), canvas_size(frame) or (width, height), width, height) for frame in stored.keypoints
+    ]
     rendered = torch.from_numpy(render_pose(people, width, height))
     text = encoders.prompt(stored.caption)
     portrait = encoders.portrait(stored.frames[0])
-    gate = refocus(stored.speech, SAMPLE_RATE, frames, FPS, RefocusingConfig())
+    gate = refocus(stored.speech, SAMPLE_RATE, frames, settings.fps, settings.refocusing)
     return {
         "latents": latents.half(),
         "reference": reference.half(),
-        "audio": encoders.voice(stored.speech, frames, FPS).half(),
+        "audio": encoders.voice(stored.speech, frames, settings.fps).half(),
         "pose": rearrange(group_by_latent_frame(rendered[None])[0], "t f h w c -> (f c) t h w").contiguous(),
         "mouth": mouth_cells(people, *latents.shape[2:]),
         "posed": torch.tensor(any(person.points[:, 2].any() for person in people)),
@@ -57,7 +64,7 @@ def prepare_clip(stored: StoredClip, latents: Tensor, reference: Tensor, encoder
 
 @torch.no_grad()  # a VAE's activations of four films fill gigabytes
 def prepare(
-    source: ClipBank | VideoFolder | ShardFolder,
+    source: Source,
     out: Path,
     encoders: Encoders,
     share: tuple[int, int] = (0, 1),
@@ -65,7 +72,12 @@ def prepare(
 ) -> None:
     """Prepare the source's clips, of several processes only this one's share; those already there are kept, and those
     that cannot be read are named, skipped and counted.
+
+    Raises:
+        ValueError: other settings made those already there.
     """
+    settings = settings_for(source.format, encoders)
+    refuse_other_settings(out, settings)
     out.mkdir(parents=True, exist_ok=True)
     names = share_of(source.names(), share)
     missing = [name for name in names if not (out / f"{name}.safetensors").exists()]
@@ -90,8 +102,20 @@ def prepare(
             references = encoders.references(frames[:, 0], frames.shape[1])
             for (name, stored), *parts in zip(group.items(), latents, references):
                 with skipping(name):
-                    tensors = prepare_clip(stored, *parts, encoders)
-                    write_tensors(out / f"{name}.safetensors", tensors, {AUDIO_ENCODER: encoders.audio_kind})
+                    tensors = prepare_clip(stored, *parts, encoders, settings)
+                    write_tensors(out / f"{name}.safetensors", tensors, settings.metadata())
         print(f"prepared {min(start + batch, len(missing))}/{len(missing)} clips", flush=True)
     if skipped:
         print(f"{len(skipped)} of {len(missing)} clips were skipped", flush=True)
+
+
+def refuse_other_settings(folder: Path, settings: Settings) -> None:
+    """Refuse a folder whose clips were prepared with other settings.
+
+    Raises:
+        ValueError: with the first setting that differs.
+    """
+    for path in prepared_files(folder):
+        difference = read_settings(path)[0].difference(settings)
+        if difference:
+            raise ValueError(f"--out: {folder} holds clips with {difference}: prepare these into another folder")

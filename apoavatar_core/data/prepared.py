@@ -5,40 +5,52 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-from ..checkpoints.safe_file import read_metadata
 from ..comfyui.wan import latent_format
 from ..grid import video_frames
-from .prepare import AUDIO_ENCODER
+from .settings import prepared_files, read_settings
 
 
 class PreparedClips:
     """The clips of a folder, in the order of their names. Latents come out as Wan's latent format normalises them.
 
+    Attributes:
+        settings: what made all of them.
+        lengths: latent frames of each.
+
     Raises:
-        ValueError: the folder has no prepared clip, or one of its files is broken.
+        ValueError: the folder has no prepared clip, one of its files is broken, or they were prepared in different ways.
     """
 
     def __init__(self, folder: Path):
         self.latent_format = latent_format()
-        self.paths = sorted(folder.glob("*.safetensors"))
+        self.paths = prepared_files(folder)
         if not self.paths:
             raise ValueError(f"data: {folder} holds no prepared clips; write them with `prepare`")
-        self.lengths = np.array([self._length(path) for path in self.paths])
-        self.audio_encoder = read_metadata(self.paths[0]).get(AUDIO_ENCODER)
-        """Name of the encoder that the audio features came from."""
-        if self.audio_encoder is None:
-            raise ValueError(f"data: an earlier version wrote {folder}; write it again with `prepare`")
-
-    @staticmethod
-    def _length(path: Path) -> int:
         try:
-            with safe_open(str(path), "pt") as file:
-                return file.get_slice("latents").get_shape()[1]
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"data: {path} cannot be read ({error}); delete it and run `prepare` again") from None
+            made = [read_settings(path) for path in self.paths]
+        except ValueError as error:
+            raise ValueError(f"data: {error}") from None
+        self.settings = made[0][0]
+        for path, (settings, _) in zip(self.paths, made):
+            difference = settings.difference(self.settings)
+            if difference:
+                raise ValueError(
+                    f"data: {path} was prepared with {difference} as {self.paths[0].name}: give each its own folder"
+                )
+        self.lengths = np.array([length for _, length in made])
+
+    @property
+    def audio_encoder(self) -> str:
+        """What adapters call the encoder that heard the voices."""
+        return self.settings.audio_encoder
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the clips."""
+        return self.settings.fps
 
     def of_length(self, latent_frames: int) -> np.ndarray:
         """Indices of the clips that have at least so many latent frames.

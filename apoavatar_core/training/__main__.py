@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prepare.add_argument("data", type=Path, metavar="FOLDER", help="synthetic clips, films with sidecars, or WebDataset shards")
     prepare.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the prepared clips go")
     prepare.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N")
-    add_clip_arguments(prepare, size=(128, 128), frames=49)
+    add_clip_arguments(prepare)
+    prepare.add_argument("--fps", type=float, metavar="N", help="frames per second that films are played at (default: 24)")
     for option, what in (
         ("--vae", "VAE (default of this and the next two: the tiny preset's)"),
         ("--text-encoder", "text encoder (umt5 for Wan)"),
@@ -41,9 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         prepare.add_argument(option, type=Path, metavar="FILE", help=what)
 
 
-def add_clip_arguments(parser: argparse.ArgumentParser, size: tuple[int, int], frames: int) -> None:
+def add_clip_arguments(
+    parser: argparse.ArgumentParser, size: tuple[int, int] | None = None, frames: int | None = None
+) -> None:
+    """Without values here, drawn clips have their own and films `ClipFormat`'s."""
     parser.add_argument(
-        "--frames", type=int, default=frames, metavar="N", help="of a piece of a film, 4n+1 (default: %(default)s)"
+        "--frames", type=int, default=frames, metavar="N", help=f"of a piece of a film, 4n+1 (default: {frames or 49})"
     )
     parser.add_argument(
         "--size",
@@ -51,14 +55,14 @@ def add_clip_arguments(parser: argparse.ArgumentParser, size: tuple[int, int], f
         nargs=2,
         default=size,
         metavar=("WIDTH", "HEIGHT"),
-        help=f"films are cropped and scaled to (default: {size[0]} {size[1]})",
+        help=f"films are cropped and scaled to (default: {' '.join(map(str, size or (128, 128)))})",
     )
 
 
 def check_clip_arguments(arguments: argparse.Namespace) -> None:
-    if not fills_latent_frames(arguments.frames):
+    if arguments.frames is not None and not fills_latent_frames(arguments.frames):
         raise ValueError(f"--frames is {arguments.frames}: use 4n+1, such as 49")
-    if any(side < MULTIPLE or side % MULTIPLE for side in arguments.size):
+    if arguments.size is not None and any(side < MULTIPLE or side % MULTIPLE for side in arguments.size):
         raise ValueError(f"--size is {' '.join(map(str, arguments.size))}: use multiples of {MULTIPLE}")
 
 
@@ -74,19 +78,13 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def prepare(arguments: argparse.Namespace) -> None:
-    from ..data.clips import ClipBank
     from ..data.encoders import load_encoders
-    from ..data.films import SUFFIX, VideoFolder
-    from ..data.prepare import FPS
     from ..data.prepare import prepare as prepare_clips
-    from ..data.shards import SHARD_SUFFIX, ShardFolder
+    from ..data.sources import source_in
 
     check_clip_arguments(arguments)
-    films = VideoFolder(arguments.data, arguments.frames, *arguments.size, FPS)
-    sources = (ClipBank(arguments.data), films, ShardFolder(films))
-    source = next((source for source in sources if source.names()), None)
-    if source is None:
-        raise ValueError(f"{arguments.data} holds no synthetic clips, no {SUFFIX} films and no {SHARD_SUFFIX} shards of them")
+    width, height = arguments.size or (None, None)
+    source = source_in(arguments.data, width=width, height=height, frames=arguments.frames, fps=arguments.fps)
     encoders = load_encoders(arguments.vae, arguments.text_encoder, arguments.audio_encoder, arguments.clip_vision)
     prepare_clips(source, arguments.out, encoders, tuple(arguments.share))
 

@@ -56,6 +56,7 @@ class PlannedClips:
     """In place of `PreparedClips`: clips of one size as `prepare` would write them with Wan's encoders."""
 
     audio_encoder, audio_width = WAV2VEC2
+    fps = 24.0
 
     def __init__(self, width: int, height: int, frames: int):
         self.width, self.height = width, height

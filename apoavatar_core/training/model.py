@@ -13,7 +13,6 @@ from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..checkpoints.adapter_file import read_adapter
 from ..comfyui import trainable
 from ..comfyui.wan import has_clip_vision
-from ..data.prepare import FPS
 from ..data.prepared import PreparedClips
 from ..flow_matching import flow_matching_loss, interpolate
 from ..grid import video_frames
@@ -68,7 +67,13 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
         dit = trainable.new_dit(config.backbone.new, *reversed(text.shape))
     else:
         dit = trainable.load_dit(config.backbone.file)
-    return assemble_model(config, clips, dit)
+    model = assemble_model(config, clips, dit)
+    fps = model.adapter.config.fps
+    if fps != clips.fps:
+        raise ValueError(
+            f"adapter: {config.adapter.file} is for {fps:g} fps and the clips have {clips.fps:g}: prepare with --fps {fps:g}"
+        )
+    return model
 
 
 def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module) -> FlowMatching:
@@ -83,7 +88,7 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
     window = video_frames(int(clips.lengths.max()))
     audio = (clips.audio_encoder, clip["audio"].shape[-1])
     if config.adapter.new:
-        adapter = new_adapter(config.adapter.new, dit, audio, window)
+        adapter = new_adapter(config.adapter.new, dit, audio, window, clips.fps)
     else:
         adapter = adapter_from_file(config.adapter.file, audio, window)
     model = FlowMatching(dit, adapter, config.loss)
@@ -93,7 +98,9 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
     return model
 
 
-def new_adapter(widths: NewAdapter, dit: nn.Module, audio: tuple[str, int], window: int) -> ApoAvatarAdapter:
+def new_adapter(
+    widths: NewAdapter, dit: nn.Module, audio: tuple[str, int], window: int, fps: float
+) -> ApoAvatarAdapter:
     """An adapter for this backbone, and for this audio encoder's name and width, that leaves the output as it is."""
     adapter = ApoAvatarAdapter(
         AdapterConfig(
@@ -104,7 +111,7 @@ def new_adapter(widths: NewAdapter, dit: nn.Module, audio: tuple[str, int], wind
             refining_heads=math.gcd(dit.num_heads, widths.audio_dim),
             audio_encoder=audio[0],
             audio_feature_dim=audio[1],
-            fps=FPS,
+            fps=fps,
             window=window,
             normalized_pose=True,
             keys_know_places=True,

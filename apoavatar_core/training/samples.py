@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ..comfyui.conditions import with_nulls
 from ..data.encoders import load_vae
-from ..data.prepare import FPS
 from ..data.prepared import PreparedClips
 from ..flow_matching import integrate
 from .config import Conditions, Samples
@@ -50,19 +49,19 @@ class SampleFilms:
         return np.concatenate(list(films), axis=2)
 
 
-def gif(film: np.ndarray) -> bytes:
+def gif(film: np.ndarray, fps: float) -> bytes:
     """A film, uint8 [T, H, W, 3], that every viewer plays, TensorBoard too."""
     first, *others = map(Image.fromarray, film)
     content = io.BytesIO()
-    first.save(content, "GIF", save_all=True, append_images=others, duration=1000 / FPS, loop=0)
+    first.save(content, "GIF", save_all=True, append_images=others, duration=1000 / fps, loop=0)
     return content.getvalue()
 
 
-def log_film(writer, film: np.ndarray, step: int, folder: Path) -> None:
+def log_film(writer, film: np.ndarray, fps: float, step: int, folder: Path) -> None:
     """Put the film into the run's `folder` and into the log of TensorBoard's `writer`."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    content = gif(film)
+    content = gif(film, fps)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"step_{step:06d}.gif").write_bytes(content)
     height, width = film.shape[1:3]
