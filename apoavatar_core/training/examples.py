@@ -142,20 +142,7 @@ class ExampleSource:
         return group_by_latent_frame(gate[None])[0].T * clip["posed"]
 
     def batch(self, positions: range, latent_frames: int) -> Batch:
-        """The examples at these positions.
-
-        Raises:
-            ValueError: some of their clips have a CLIP vision embedding and others don't.
-        """
-        examples = [self.example(position, latent_frames) for position in positions]
-        seen = ["clip_fea" in example.conditions for example in examples]
-        if any(seen) and not all(seen):
-            lacking = [name for name, has in zip(self.names(positions, latent_frames), seen) if not has]
-            raise ValueError(
-                f"data: {', '.join(lacking)} lack the CLIP vision embedding that other clips have: prepare them again, all "
-                "with --clip-vision or all without"
-            )
-        return Batch.stack(examples)
+        return Batch.stack([self.example(position, latent_frames) for position in positions])
 
     def names(self, positions: range, latent_frames: int) -> list[str]:
         """File names of the clips at these positions, for messages."""

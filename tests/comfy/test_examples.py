@@ -23,8 +23,8 @@ TEXT, SPEAKING, NULL = 1.0, 2.0, 3.0
 class StubClips:
     """Clips whose tensors say which clip and which condition they are; clip k has latents k + 1."""
 
-    def __init__(self, lengths: list[int], without_portrait: frozenset[int] = frozenset()):
-        self.lengths, self.without_portrait = np.array(lengths), without_portrait
+    def __init__(self, lengths: list[int]):
+        self.lengths = np.array(lengths)
         self.paths = [Path(f"clip{number}.safetensors") for number in range(len(lengths))]
 
     def of_length(self, latent_frames: int) -> np.ndarray:
@@ -32,7 +32,7 @@ class StubClips:
 
     def clip(self, index: int, latent_frames: int) -> dict[str, Tensor]:
         latents = (16, latent_frames, 2, 2)
-        tensors = {
+        return {
             "latents": torch.full(latents, index + 1.0),
             "reference": torch.full(latents, 4.0),
             "audio": torch.full((8, latent_frames, 3), 5.0),
@@ -43,8 +43,8 @@ class StubClips:
             "text": torch.full((2, 3), TEXT),
             "speaking_text": torch.full((2, 3), SPEAKING),
             "null_text": torch.full((2, 3), NULL),
+            "portrait": torch.full((4, 3), 7.0),
         }
-        return tensors if index in self.without_portrait else tensors | {"portrait": torch.full((4, 3), 7.0)}
 
 
 @pytest.fixture
@@ -181,10 +181,3 @@ def test_variants_of_one_seed_differ_in_their_gates_alone(source) -> None:
     assert not reference_free.conditions["c_concat"].any()
     for name in ("data", "noise", "sigma"):
         assert torch.equal(getattr(reference_free, name), getattr(batches[0], name)), name
-
-
-def test_clips_with_and_without_a_portrait_in_one_batch_are_named(source) -> None:
-    clips = StubClips([1] * 3, without_portrait=frozenset({1}))
-    with pytest.raises(ValueError, match="data: clip1.safetensors lack the CLIP vision embedding that other clips have"):
-        source(clips=clips).batch(range(3), 1)
-    assert "clip_fea" not in source(clips=StubClips([1], without_portrait=frozenset({0}))).batch(range(2), 1).conditions

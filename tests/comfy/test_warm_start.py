@@ -310,14 +310,14 @@ def wav2vec2_base():
 
 
 def test_a_warm_start_is_trained(trainer, config, file, tmp_path) -> None:
-    from apoavatar_core.data.clips import ClipBank
+    from apoavatar_core.data.clips import ClipBank, draw_bank
     from apoavatar_core.data.encoders import load_encoders
     from apoavatar_core.data.prepare import prepare
     from apoavatar_core.training.branches import branch_of
     from apoavatar_core.training.config import Adapter, Backbone
 
-    bank = ClipBank(config.data.parent / "bank")
-    prepare(bank, tmp_path / "clips", replace(load_encoders(), audio_encoder=wav2vec2_base()))
+    draw_bank(tmp_path / "bank", clips=2, frames=9, size=64, workers=1, fps=25.0)
+    prepare(ClipBank(tmp_path / "bank"), tmp_path / "clips", replace(load_encoders(), audio_encoder=wav2vec2_base()))
     tensors, metadata = wan_weights(text_dim=64, text_len=192)
     save_file(tensors, tmp_path / "wan.safetensors", metadata)
     run = trainer(
