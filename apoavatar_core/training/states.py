@@ -21,19 +21,20 @@ S0, S1 and the last two.
 """
 
 
-def refuse_other_shares(shares: dict[str, float]) -> None:
-    """Refuse what are no shares of `STATES`.
+def checked_shares(shares: dict[str, float]) -> dict[str, float]:
+    """The shares themselves, where they are shares of `STATES`.
 
     Raises:
         ValueError: an unknown state, a negative share, or a sum that is not 1.
     """
     for name, share in shares.items():
         if name not in STATES:
-            raise ValueError(f"states: there is no state {name!r}, only {', '.join(STATES)}")
+            raise ValueError(f"there is no state {name!r}, only {', '.join(STATES)}")
         if not share >= 0:
-            raise ValueError(f"states: the share of {name} is {share}: use 0 or more")
+            raise ValueError(f"the share of {name} is {share}: use 0 or more")
     if not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
-        raise ValueError(f"states: the shares sum to {sum(shares.values()):g}: let them sum to 1")
+        raise ValueError(f"the shares sum to {sum(shares.values()):g}: let them sum to 1")
+    return shares
 
 
 def draw_state(shares: dict[str, float], rng: np.random.Generator) -> frozenset[str]:

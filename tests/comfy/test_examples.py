@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from apoavatar_core.settings import changed
 from apoavatar_core.training.config import Conditions
 from apoavatar_core.training.pose_schemes import PoseScheme
 from apoavatar_core.training.states import SHARES
@@ -177,7 +177,7 @@ def test_variants_of_one_seed_differ_in_their_gates_alone(source) -> None:
     # Without a pose and with the whole one there is nothing to weigh.
     assert len(set(gates)) == 6
 
-    reference_free = source(replace(VARIANTS[0], states={"S1": 0.5, "text_audio": 0.5}), clips=StubClips([2] * 5)).batch(positions, 2)
+    reference_free = source(changed(VARIANTS[0], states={"S1": 0.5, "text_audio": 0.5}), clips=StubClips([2] * 5)).batch(positions, 2)
     assert not reference_free.conditions["c_concat"].any()
     for name in ("data", "noise", "sigma"):
         assert torch.equal(getattr(reference_free, name), getattr(batches[0], name)), name

@@ -313,6 +313,7 @@ def test_a_warm_start_is_trained(trainer, config, file, tmp_path) -> None:
     from apoavatar_core.data.clips import ClipBank, draw_bank
     from apoavatar_core.data.encoders import load_encoders
     from apoavatar_core.data.prepare import prepare
+    from apoavatar_core.settings import changed
     from apoavatar_core.training.branches import branch_of
     from apoavatar_core.training.config import Adapter, Backbone
 
@@ -321,13 +322,13 @@ def test_a_warm_start_is_trained(trainer, config, file, tmp_path) -> None:
     tensors, metadata = wan_weights(text_dim=64, text_len=192)
     save_file(tensors, tmp_path / "wan.safetensors", metadata)
     run = trainer(
-        replace(
+        changed(
             config,
             data=tmp_path / "clips",
             backbone=Backbone(file=tmp_path / "wan.safetensors"),
             adapter=Adapter(file=file),
-            conditions=replace(config.conditions, states={"S4": 1.0}),
-            stages=(replace(config.stages[0], steps=3, batch=2, train=("audio", "pose")),),
+            conditions=changed(config.conditions, states={"S4": 1.0}),
+            stages=(changed(config.stages[0], steps=3, batch=2, train=("audio", "pose")),),
         )
     )
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
