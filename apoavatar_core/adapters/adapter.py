@@ -25,7 +25,14 @@ def _projection(config: AdapterConfig, settings: dict) -> nn.Module:
 
 def _pose_adapter(config: AdapterConfig, settings: dict) -> nn.Module:
     if config.unianimate_image_channels is None:
-        return PoseAdapter(config.pose_channels, config.backbone_dim, config.vae_stride, config.patch, **settings)
+        return PoseAdapter(
+            config.pose_channels,
+            config.backbone_dim,
+            config.vae_stride,
+            config.patch,
+            normalized=config.normalized_pose,
+            **settings,
+        )
     return UniAnimatePose(config.backbone_dim, config.unianimate_image_channels, **settings)
 
 
@@ -42,7 +49,13 @@ class ApoAvatarAdapter(nn.Module):
         scheme = InteractionScheme(config.interaction)
         self.audio_projection = _projection(config, settings)
         self.audio_dit = (
-            AudioDiTAdapter(config.audio_dim, config.backbone_dim, config.refining_heads or config.heads, **settings)
+            AudioDiTAdapter(
+                config.audio_dim,
+                config.backbone_dim,
+                config.refining_heads or config.heads,
+                places=config.keys_know_places,
+                **settings,
+            )
             if scheme.refines_audio
             else None
         )
@@ -53,10 +66,14 @@ class ApoAvatarAdapter(nn.Module):
         )
         self.pose_adapter = _pose_adapter(config, settings)
 
-    def refined_audio(self, audio: Tensor, video: Tensor, timestep: Tensor, attention: Attention) -> Tensor:
-        """Encoder features [B, 8, T_lat, D] and video tokens X [B, T_lat, N_v, d] → Ã [B, T_lat, n_a, d_a]."""
+    def refined_audio(
+        self, audio: Tensor, video: Tensor, timestep: Tensor, attention: Attention, grid: tuple[int, int]
+    ) -> Tensor:
+        """Encoder features [B, 8, T_lat, D] and video tokens X [B, T_lat, N_v, d], whose frames have `grid` rows and columns
+        → Ã [B, T_lat, n_a, d_a].
+        """
         tokens = self.audio_projection(audio)
-        return tokens if self.audio_dit is None else self.audio_dit(tokens, video, timestep, attention)
+        return tokens if self.audio_dit is None else self.audio_dit(tokens, video, timestep, attention, grid)
 
     def initialize(self) -> None:
         """Random weights that leave the backbone as it is: the last layer of every branch is zero."""

@@ -22,6 +22,8 @@ class AdapterConfig:
     unianimate_image_channels: channels of the image condition that UniAnimate's reference pose adds to; None for the
         project's own pose adapter.
     holds_reference: given latent frames enter the model as they are instead of with noise, as InfiniteTalk is trained.
+    normalized_pose: the prior of a latent frame is in proportion to how much of its four pose frames is kept.
+    keys_know_places: the keys of Eq. 6 get the (y, x) of their token. Files from before these two lack them.
     fps, window: frame rate and number of video frames of the training clips.
     """
 
@@ -43,3 +45,5 @@ class AdapterConfig:
     multitalk_hidden_dim: int | None = None
     unianimate_image_channels: int | None = None
     holds_reference: bool = False
+    normalized_pose: bool = False
+    keys_know_places: bool = False

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from ..grid import FRAMES_PER_LATENT, fills_latent_frames
 
-PICTURES_AT_ONCE = 16
-"""Pose frames that are embedded together: the first layers' results at full size are the largest of the adapter."""
+LATENT_FRAMES_AT_ONCE = 4
+"""Whose pictures are embedded together: the first layers' results are the largest of the adapter."""
 
 
 def group_by_latent_frame(frames: Tensor) -> Tensor:
@@ -24,17 +26,34 @@ def group_by_latent_frame(frames: Tensor) -> Tensor:
     return torch.cat([first, frames], dim=1).unflatten(1, (-1, FRAMES_PER_LATENT))
 
 
+def filled_by_kept(frames: Tensor, gate: Tensor) -> Tensor:
+    """Frames [N, 4, ...] with the mean of what is kept of them in the place of what the gate [N, 4, ...] drops.
+
+    A frame counts by its gate relative to the largest of its four, so a gate of the same weight for all changes none.
+    """
+    relative = gate / gate.amax(1, keepdim=True).clamp(min=1e-6)
+    mean = (relative * frames).sum(1, keepdim=True) / relative.sum(1, keepdim=True).clamp(min=1)
+    return relative * frames + (1 - relative) * mean
+
+
 class PoseAdapter(nn.Module):
     """Embed pose frames singly, weigh each by its gate, merge the four frames of a latent frame into tokens.
 
-    After the gate there are no biases, so a gate of zero (the null pose) adds exactly nothing.
+    After the gate there are no biases, so a gate of zero (the null pose) adds exactly nothing. What is merged is trained
+    on four frames; one alone, with zeros for the others, may give a larger prior than all four. So a `normalized` adapter
+    merges four frames always, dropped ones as the mean of those that are kept, and weighs the prior by the mean gate.
     """
 
-    def __init__(self, channels: int, video_dim: int, vae_stride: int, patch: int, operations, device=None, dtype=None):
+    def __init__(
+        self, channels: int, video_dim: int, vae_stride: int, patch: int, operations, normalized: bool = False,
+        device=None, dtype=None,
+    ):  # fmt: skip
         super().__init__()
+        self.normalized = normalized
         settings = {"device": device, "dtype": dtype}
         strides = vae_stride.bit_length() - 1
         widths = [3] + [channels * 2**i // 2 ** (strides - 1) for i in range(strides)]
+        self.stride = vae_stride
         self.embed = nn.ModuleList(
             operations.Conv2d(i, o, 3, stride=2, padding=1, **settings) for i, o in zip(widths[:-1], widths[1:])
         )
@@ -42,20 +61,56 @@ class PoseAdapter(nn.Module):
         self.merge = operations.Conv2d(merged, merged, 3, padding=1, bias=False, **settings)
         self.tokens = operations.Conv2d(merged, video_dim, patch, stride=patch, bias=False, **settings)
 
-    def embedded(self, pictures: Tensor) -> Tensor:
-        """[N, 3, H, W] → [N, channels, h, w]."""
+    def merged(
+        self, frames: Tensor, gate: Tensor, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """Everything that no denoising step changes: all but the last layer.
+
+        Args:
+            frames: [B, 12, T_lat, H, W] in 0 … 1, four RGB frames a latent frame.
+            gate: [B, 4, T_lat], the training mask m or the keep weight 1−p of each frame.
+            device, dtype: where and in what precision to compute; None for the frames' own.
+
+        Returns:
+            [B, 4·channels, T_lat, h, w].
+        """
+        pieces = zip(frames.split(LATENT_FRAMES_AT_ONCE, dim=2), gate.split(LATENT_FRAMES_AT_ONCE, dim=2))
+        return torch.cat([self._merged_piece(few.to(device=device, dtype=dtype), weights) for few, weights in pieces], dim=2)
+
+    def _merged_piece(self, frames: Tensor, gate: Tensor) -> Tensor:
+        x = rearrange(frames, "b (f c) t h w -> (b t f) c h w", c=3)
         for convolution in self.embed:
-            pictures = nn.functional.silu(convolution(pictures))
-        return pictures
+            x = nn.functional.silu(convolution(x))
+        x = rearrange(x, "(n f) c h w -> n f c h w", f=FRAMES_PER_LATENT)
+        weights = rearrange(gate, "b f t -> (b t) f 1 1 1").to(x)
+        x = filled_by_kept(x, weights) if self.normalized else x * weights
+        x = nn.functional.silu(self.merge(x.flatten(1, 2)))
+        if self.normalized:
+            x = x * weights.mean(1)
+        return rearrange(x, "(b t) c h w -> b c t h w", b=len(frames))
+
+    def numbers_to_merge(self, shape: Sequence[int]) -> int:
+        """How many numbers `merged` holds at once, at most, for frames of this shape."""
+        batch, _, latent_frames, height, width = shape
+        at_once = batch * FRAMES_PER_LATENT * min(latent_frames, LATENT_FRAMES_AT_ONCE)
+        result = batch * self.merge.weight.shape[0] * latent_frames * (height // self.stride) * (width // self.stride)
+        first = self.embed[0].weight.shape[0] * (height // 2) * (width // 2)
+        # The result in pieces, then in one; pictures; what the first layer makes of them, that after its activation, and one
+        # more for a convolution that works in another layout.
+        return 2 * result + at_once * (2 * 3 * height * width + 3 * first)
+
+    def prior(self, merged: Tensor, gate: Tensor) -> Tensor:
+        """The prior [B, T_lat, N_v, d] of what `merged` returned, [B or 1, 4·channels, T_lat, h, w]; nothing for a gate that
+        is closed in every frame (the null pose), [B, 4, T_lat].
+        """
+        tokens = self.tokens(rearrange(merged, "b c t h w -> (b t) c h w"))
+        return rearrange(tokens, "(b t) d h w -> b t (h w) d", b=len(merged)) * is_open(gate).to(tokens)
 
     def forward(self, frames: Tensor, gate: Tensor) -> Tensor:
-        """frames: [B, 12, T_lat, H, W] in 0 … 1, four RGB frames a latent frame; gate: [B, 4, T_lat], the training
-        mask m or the keep weight 1−p of each frame → the prior [B, T_lat, N_v, d].
-        """
-        batch = frames.shape[0]
-        pictures = rearrange(frames, "b (f c) t h w -> (b t f) c h w", c=3)
-        x = torch.cat([self.embedded(few) for few in pictures.split(PICTURES_AT_ONCE)])
-        x = x * rearrange(gate, "b f t -> (b t f) 1 1 1").to(x)
-        x = rearrange(x, "(n f) c h w -> n (f c) h w", f=FRAMES_PER_LATENT)
-        tokens = self.tokens(nn.functional.silu(self.merge(x)))
-        return rearrange(tokens, "(b t) d h w -> b t (h w) d", b=batch)
+        """Frames [B, 12, T_lat, H, W] and gate [B, 4, T_lat] → the prior [B, T_lat, N_v, d]."""
+        return self.prior(self.merged(frames, gate), gate)
+
+
+def is_open(gate: Tensor) -> Tensor:
+    """1 where any frame of a clip acts, 0 for the null pose: [B, 4, T_lat] → [B, 1, 1, 1]."""
+    return (gate != 0).any(2).any(1)[:, None, None, None]

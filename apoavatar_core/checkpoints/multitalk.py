@@ -110,6 +110,8 @@ def multitalk_config(tensors: Mapping[str, Tensor]) -> AdapterConfig:
         refining_heads=REFINING_HEADS,
         multitalk_hidden_dim=hidden,
         holds_reference=True,
+        normalized_pose=True,
+        keys_know_places=True,
     )
 
 

@@ -80,7 +80,7 @@ def load_dit(path: Path) -> nn.Module:
     """
     tensors, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
     dit = dit_for(path, tensors, metadata)
-    missing, unexpected = dit.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
+    missing, unexpected = dit.load_state_dict(tensors, strict=False)  # which widens one tensor at a time
     if missing or unexpected:
         raise ValueError(f"backbone: {path} is no plain Wan model ({(missing + unexpected)[0]} is missing or too much)")
     return dit
@@ -118,7 +118,8 @@ def new_t5(config: dict) -> nn.Module:
     return T5(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
 
 
-LORA_LAYERS = r"blocks\.\d+\.((self|cross)_attn\.[qkvo]|ffn\.[02])"
+LORA_LAYERS = r"blocks\.\d+\.((self|cross)_attn\.([qkvo]|[kv]_img)|ffn\.[02])"
+"""Every linear layer of a block; `k_img` and `v_img` are those of models that look at the portrait through CLIP vision."""
 
 
 def add_lora(dit: nn.Module, rank: int) -> None:

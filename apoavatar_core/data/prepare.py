@@ -57,6 +57,7 @@ def prepare_clip(
         "posed": torch.tensor(any(person.points[:, 2].any() for person in people)),
         "dropout": torch.from_numpy(gate.dropout).float(),
         "text": text.half(),
+        "null_text": encoders.prompt("").half(),
         "speaking_text": append_tokens(text[None], encoders.prompt(SPEAKING_PROMPT)[None])[0].half(),
     } | ({} if portrait is None else {"portrait": portrait.half()})
 

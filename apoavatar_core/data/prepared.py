@@ -66,8 +66,8 @@ class PreparedClips:
     def clip(self, index: int, latent_frames: int) -> dict[str, Tensor]:
         """The first `latent_frames` latent frames of one clip, in float32: latents and reference [16, T_lat, h, w],
         audio [8, T_lat, D], pose [12, T_lat, H, W] in 0 … 1, mouth [T_lat, h, w], posed (0 when no pose
-        is known), dropout p_t [T], text and speaking_text [L, d], and, where a CLIP vision model looked at it,
-        portrait [257, 1280].
+        is known), dropout p_t [T], text, speaking_text and null_text, the embedding of "" [L, d], and, where a CLIP vision
+        model looked at it, portrait [257, 1280].
         """
         with safe_open(str(self.paths[index]), "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
@@ -78,4 +78,5 @@ class PreparedClips:
         tensors["mouth"] = tensors["mouth"][:latent_frames].float()
         tensors["posed"] = tensors["posed"].float()
         tensors["dropout"] = tensors["dropout"][: video_frames(latent_frames)]
-        return tensors | {key: tensors[key].float() for key in ("text", "speaking_text", "portrait") if key in tensors}
+        others = ("text", "speaking_text", "null_text", "portrait")
+        return tensors | {key: tensors[key].float() for key in others if key in tensors}

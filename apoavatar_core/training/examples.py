@@ -4,95 +4,142 @@ run, so that a resumed run, and one on more processes, sees the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..adapters.pose_adapter import group_by_latent_frame
+from ..comfyui.conditions import AUDIO, POSE, POSE_GATE, with_nulls
 from ..data.prepared import PreparedClips
 from ..flow_matching import sample_sigma
 from .config import Conditions
-from .pose_schemes import PoseScheme, draw_pose_mask
+from .pose_schemes import draw_pose_gate
+from .states import draw_state
 
-MODALITIES = ("text", "image", "audio", "pose")
 SPEAKING_SHARE = 0.5
 """Share of the captions that carry the speaking prompt (§4.1); both kinds are met at inference."""
+
+
+class Purpose(IntEnum):
+    """What is drawn at random. Each has a generator of its own, so that runs of one seed see the same clips, states,
+    captions, noise and σ whatever another of them draws: ablations are paired.
+    """
+
+    ORDER = 0
+    STATE = 1
+    CAPTION = 2
+    POSE_GATE = 3
+    NOISE = 4
+    SIGMA = 5
+
+
+def random_numbers(seed: int, purpose: Purpose, position: int) -> np.random.Generator:
+    """The generator for one purpose at a position of the run; for `ORDER` of an epoch."""
+    return np.random.default_rng((seed, purpose, position))
+
+
+def random_tensors(seed: int, purpose: Purpose, position: int) -> torch.Generator:
+    """`random_numbers` for draws of torch."""
+    return torch.Generator().manual_seed(int(random_numbers(seed, purpose, position).integers(2**63)))
 
 
 @dataclass(frozen=True)
 class Batch:
     """Conditions, noise and target of one step, nulls already in place.
 
-    data, noise: [B, 16, T_lat, h, w]; sigma: [B]; concat: mask and reference [B, 20, T_lat, h, w]; text: [B, L, d];
-    audio: [B, 8, T_lat, D]; pose: [B, 12, T_lat, H, W] in 0 … 1; pose_gate: [B, 4, T_lat]; mouth: 1 where the mouth is
-    [B, T_lat, h, w]; portrait: the CLIP vision embedding [B, 257, 1280], where the clips have one. A single example has
-    no dimension B.
+    data, noise: [B, 16, T_lat, h, w]; sigma: [B]; mouth: 1 where the mouth is [B, T_lat, h, w]. conditions: of the
+    model's forward call, by the names of its keyword arguments: context [B, L, d]; c_concat, mask and reference
+    [B, 20, T_lat, h, w]; clip_fea, the CLIP vision embedding of the portrait [B, 257, 1280], where the clips have one; and
+    the adapter's own, as `comfyui.conditions` names them. A single example has no dimension B.
     """
 
     data: Tensor
     noise: Tensor
     sigma: Tensor
-    concat: Tensor
-    text: Tensor
-    audio: Tensor
-    pose: Tensor
-    pose_gate: Tensor
     mouth: Tensor
-    portrait: Tensor | None = None
+    conditions: dict[str, Tensor]
 
     @classmethod
     def stack(cls, examples: list[Batch]) -> Batch:
-        return cls(**{name: torch.stack([getattr(example, name) for example in examples]) for name in examples[0].present})
+        conditions = [example.conditions for example in examples]
+        return cls(
+            *(torch.stack([getattr(example, name) for example in examples]) for name in ("data", "noise", "sigma", "mouth")),
+            conditions={name: torch.stack([each[name] for each in conditions]) for name in conditions[0]},
+        )
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(**{name: getattr(self, name).to(device) for name in self.present})
+        data, noise, sigma, mouth, *conditions = (tensor.to(device) for tensor in self.tensors())
+        return Batch(data, noise, sigma, mouth, dict(zip(self.conditions, conditions, strict=True)))
 
-    @property
-    def present(self) -> list[str]:
-        """Names of what is there."""
-        return [item.name for item in fields(self) if getattr(self, item.name) is not None]
+    def tensors(self) -> Iterator[Tensor]:
+        """All of them."""
+        yield from (self.data, self.noise, self.sigma, self.mouth, *self.conditions.values())
 
 
 class ExampleSource:
-    """Examples by position: position k of a run is the same clip with the same nulls, mask and noise every time."""
+    """Examples by position: position k of a run is the same clip with the same state, gate and noise every time."""
 
     def __init__(self, clips: PreparedClips, conditions: Conditions, shift: float, seed: int):
         self.clips, self.conditions, self.shift, self.seed = clips, conditions, shift, seed
+        # One epoch's order is drawn once; a batch may lie in two epochs.
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+        self._of_length = lru_cache(maxsize=1)(clips.of_length)
 
     def clip_at(self, position: int, latent_frames: int) -> int:
         """Index of the clip: every clip that is long enough once per epoch, each epoch in another order."""
-        indices = self.clips.of_length(latent_frames)
-        epoch, place = divmod(position, len(indices))
-        return int(np.random.default_rng((self.seed, 0, epoch)).permutation(indices)[place])
+        epoch, place = divmod(position, len(self._of_length(latent_frames)))
+        return int(self._order(epoch, latent_frames)[place])
+
+    def _draw_order(self, epoch: int, latent_frames: int) -> np.ndarray:
+        return random_numbers(self.seed, Purpose.ORDER, epoch).permutation(self._of_length(latent_frames))
+
+    def state_at(self, position: int) -> frozenset[str]:
+        """The modalities that the example keeps."""
+        return draw_state(self.conditions.states, random_numbers(self.seed, Purpose.STATE, position))
 
     def example(self, position: int, latent_frames: int) -> Batch:
         """The example at a position of the run."""
         clip = self.clips.clip(self.clip_at(position, latent_frames), latent_frames)
-        rng = np.random.default_rng((self.seed, 1, position))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        conditions = self.conditions
-        keep = {name: float(rng.random() >= getattr(conditions, f"{name}_dropout")) for name in MODALITIES}
-        text = clip["speaking_text" if rng.random() < SPEAKING_SHARE else "text"]
-        whole = rng.random() < conditions.whole_pose and conditions.pose_scheme is not PoseScheme.NONE
-        scheme = PoseScheme.CLIP if whole else conditions.pose_scheme
-        gate = draw_pose_mask(scheme, clip["dropout"], generator)
-        mask = torch.zeros(4, *clip["latents"].shape[1:])
-        mask[:, 0] = 1
+        noise, sigma = (random_tensors(self.seed, purpose, position) for purpose in (Purpose.NOISE, Purpose.SIGMA))
         return Batch(
             data=clip["latents"],
-            noise=torch.randn(clip["latents"].shape, generator=generator),
-            sigma=sample_sigma(1, self.shift, generator)[0],
-            concat=torch.cat([mask, clip["reference"]]) * keep["image"],
-            text=text * keep["text"],
-            audio=clip["audio"] * keep["audio"],
-            pose=clip["pose"],
-            # Eq. 8 never shows a pose without its audio.
-            pose_gate=group_by_latent_frame(gate[None])[0].T * keep["pose"] * keep["audio"] * clip["posed"],
+            noise=torch.randn(clip["latents"].shape, generator=noise),
+            sigma=sample_sigma(1, self.shift, sigma)[0],
             mouth=clip["mouth"],
-            portrait=clip["portrait"] * keep["image"] if "portrait" in clip else None,
+            conditions=self.conditions_at(position, clip),
         )
+
+    def conditions_at(self, position: int, clip: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The conditions of a position's clip in the state that is drawn for it."""
+        kept = self.state_at(position)
+        mask = torch.zeros(4, *clip["latents"].shape[1:])
+        mask[:, 0] = 1
+        conditions = {
+            "context": self.caption_at(position, clip) if "text" in kept else clip["null_text"],
+            "c_concat": torch.cat([mask, clip["reference"]]),
+            AUDIO: clip["audio"],
+            POSE: clip["pose"],
+            POSE_GATE: self.gate_at(position, clip),
+        }
+        if "portrait" in clip:
+            conditions["clip_fea"] = clip["portrait"]
+        return with_nulls(conditions, kept)
+
+    def caption_at(self, position: int, clip: dict[str, Tensor]) -> Tensor:
+        """The clip's caption [L, d], with the speaking prompt or without."""
+        speaking = random_numbers(self.seed, Purpose.CAPTION, position).random() < SPEAKING_SHARE
+        return clip["speaking_text" if speaking else "text"]
+
+    def gate_at(self, position: int, clip: dict[str, Tensor]) -> Tensor:
+        """The weight of each pose frame, [4, T_lat] in 0 … 1; 0 where the clip's pose is not known."""
+        settings, rng = self.conditions, random_numbers(self.seed, Purpose.POSE_GATE, position)
+        gate = draw_pose_gate(settings.pose_scheme, clip["dropout"], settings.whole_pose, settings.soft_gate, rng)
+        return group_by_latent_frame(gate[None])[0].T * clip["posed"]
 
     def batch(self, positions: range, latent_frames: int) -> Batch:
         return Batch.stack([self.example(position, latent_frames) for position in positions])

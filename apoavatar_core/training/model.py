@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,18 +38,11 @@ class FlowMatching(nn.Module):
 
     def velocity(self, batch: Batch, noisy: Tensor, sigma: Tensor) -> Tensor:
         """noise − data as the model predicts it for x_σ [B, 16, T_lat, h, w] at σ [B], in float32."""
+        conditions = dict(batch.conditions)
+        concat = conditions.pop("c_concat")
         # A text-to-video backbone takes no reference.
-        seen = noisy if self.dit.in_dim == noisy.shape[1] else torch.cat([noisy, batch.concat], dim=1)
-        return self.dit(
-            seen,
-            sigma * TIMESTEP_SCALE,
-            batch.text,
-            batch.portrait,
-            transformer_options=self.options,
-            apoavatar_audio=batch.audio,
-            apoavatar_pose=batch.pose,
-            apoavatar_pose_gate=batch.pose_gate,
-        ).float()
+        seen = noisy if self.dit.in_dim == noisy.shape[1] else torch.cat([noisy, concat], dim=1)
+        return self.dit(seen, sigma * TIMESTEP_SCALE, transformer_options=self.options, **conditions).float()
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss, a scalar."""
@@ -71,7 +64,7 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
     torch.manual_seed(config.seed)
     if config.backbone.new:
         text = clips.clip(0, int(clips.lengths[0]))["text"]
-        dit = trainable.new_dit(config.backbone.new, *reversed(text.shape))
+        dit = trainable.new_dit(dict(config.backbone.new), *reversed(text.shape))
     else:
         dit = trainable.load_dit(config.backbone.file)
     model = assemble_model(config, clips, dit)
@@ -81,6 +74,21 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
             f"adapter: {config.adapter.file} is for {fps:g} fps and the clips have {clips.fps:g}: prepare with --fps {fps:g}"
         )
     return model
+
+
+def planned_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
+    """The model on the meta device: its shapes and no weights, from nothing but the header of the backbone's file.
+
+    Raises:
+        ValueError: as `build_model`.
+    """
+    with torch.device("meta"):
+        if config.backbone.new:
+            text = clips.clip(0, int(clips.lengths[0]))["text"]
+            dit = trainable.new_dit(dict(config.backbone.new), *reversed(text.shape))
+        else:
+            dit = trainable.planned_dit(config.backbone.file)
+        return assemble_model(config, clips, dit)
 
 
 def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module) -> FlowMatching:
@@ -120,7 +128,9 @@ def new_adapter(
             audio_feature_dim=audio[1],
             fps=fps,
             window=window,
-            **asdict(widths),
+            normalized_pose=True,
+            keys_know_places=True,
+            **dict(widths),
         )
     )
     adapter.initialize()

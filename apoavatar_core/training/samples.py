@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..comfyui.conditions import with_nulls
 from ..data.encoders import load_vae
 from ..data.prepared import PreparedClips
 from ..flow_matching import integrate
@@ -18,7 +19,7 @@ from .config import Conditions, Samples
 from .examples import Batch, ExampleSource
 from .model import FlowMatching
 
-ALL_CONDITIONS = Conditions(text_dropout=0, image_dropout=0, audio_dropout=0, pose_dropout=0, whole_pose=1)
+ALL_CONDITIONS = Conditions(states={"S4": 1.0}, whole_pose=1.0)
 
 
 class SampleFilms:
@@ -33,7 +34,7 @@ class SampleFilms:
         """uint8 [T, H, 3·W, 3]: the clip through the VAE, generated with its pose, and without."""
         source = ExampleSource(self.clips, ALL_CONDITIONS, self.shift, self.seed)
         posed = source.example(0, latent_frames)
-        unposed = replace(posed, pose_gate=torch.zeros_like(posed.pose_gate))
+        unposed = replace(posed, conditions=with_nulls(posed.conditions, ("text", "image", "audio")))
         device = next(model.parameters()).device
         batch = Batch.stack([posed, unposed]).to(device)
         generated = integrate(

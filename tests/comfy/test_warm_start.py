@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,18 @@ def model(comfy):
 
 def wan_model(dtype: torch.dtype):
     import comfy.sd
+
+    tensors, metadata = wan_weights(text_dim=16, text_len=8)
+    return comfy.sd.load_diffusion_model_state_dict(tensors, {"dtype": dtype}, metadata=metadata)
+
+
+def wan_weights(text_dim: int, text_len: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a small image-to-video model's file."""
     from comfy.ldm.wan.model import WanModel
 
-    told = {"num_heads": 10, "text_dim": 16, "text_len": 8}
+    told = {"num_heads": 10, "text_dim": text_dim, "text_len": text_len}
     network = WanModel(operations=torch.nn, dim=WIDTH, ffn_dim=WIDTH, num_layers=LAYERS, in_dim=36, **told)
-    return comfy.sd.load_diffusion_model_state_dict(
-        randomize(network, 0).state_dict(), {"dtype": dtype}, metadata={"config": json.dumps({"transformer": told})}
-    )
+    return randomize(network, 0).state_dict(), {"config": json.dumps({"transformer": told})}
 
 
 PATCH_SIZES = {"in_dim": WIDTH, "out_dim": AUDIO_TOKENS_WIDTH, "intermediate_dim": 32, "num_layers": LAYERS}
@@ -290,3 +296,49 @@ def test_the_command_says_what_a_file_is_and_converts_it(file, tmp_path) -> None
     refused = command("convert", file, ours)
     assert refused.returncode == 1 and refused.stderr.strip().endswith("exists already: choose another name.")
     assert "is not an ApoAvatar adapter" in command("inspect", presets.TINY_DIT).stderr
+
+
+def wav2vec2_base():
+    """A wav2vec2 of the size that InfiniteTalk hears with, random."""
+    import comfy.audio_encoders.audio_encoders
+
+    sizes = {"embed_dim": AUDIO_WIDTH, "num_heads": 12, "num_layers": AUDIO_LAYERS}
+    options = dict.fromkeys(("conv_norm", "conv_bias", "do_normalize", "do_stable_layer_norm"), False)
+    encoder = comfy.audio_encoders.audio_encoders.AudioEncoderModel({"model_type": "wav2vec2", **sizes, **options})
+    randomize(encoder.model, 8)
+    return encoder
+
+
+def test_a_warm_start_is_trained(trainer, config, file, tmp_path) -> None:
+    from apoavatar_core.data.clips import ClipBank, draw_bank
+    from apoavatar_core.data.encoders import load_encoders
+    from apoavatar_core.data.prepare import prepare
+    from apoavatar_core.settings import changed
+    from apoavatar_core.training.branches import branch_of
+    from apoavatar_core.training.config import Adapter, Backbone
+
+    draw_bank(tmp_path / "bank", clips=2, frames=9, size=64, workers=1, fps=25.0)
+    prepare(ClipBank(tmp_path / "bank"), tmp_path / "clips", replace(load_encoders(), audio_encoder=wav2vec2_base()))
+    tensors, metadata = wan_weights(text_dim=64, text_len=192)
+    save_file(tensors, tmp_path / "wan.safetensors", metadata)
+    run = trainer(
+        changed(
+            config,
+            data=tmp_path / "clips",
+            backbone=Backbone(file=tmp_path / "wan.safetensors"),
+            adapter=Adapter(file=file),
+            conditions=changed(config.conditions, states={"S4": 1.0}),
+            stages=(changed(config.stages[0], steps=3, batch=2, train=("audio", "pose")),),
+        )
+    )
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    assert torch.equal(before["adapter.injections.1.q.weight"], load_file(file)["blocks.1.audio_cross_attn.q_linear.weight"])
+    run.run()
+    learned = {name for name, tensor in run.model.state_dict().items() if not torch.equal(before[name], tensor)}
+    assert {branch_of(name) for name in learned} == {"audio", "pose"}
+    # After the zero layers what lies behind them learns too.
+    for name in ("audio_projection.first.weight", "audio_dit.place_scale", "injections.0.k.weight", "pose_adapter.tokens.weight"):
+        assert f"adapter.{name}" in learned, name
+    written, _ = read_adapter(run.config.run / "adapter.safetensors")
+    assert (written.audio_encoder, written.audio_feature_dim) == ("wav2vec2", AUDIO_LAYERS * AUDIO_WIDTH)
+    assert not written.holds_reference

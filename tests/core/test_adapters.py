@@ -18,7 +18,9 @@ from apoavatar_core.adapters.audio_injection import AudioInjection
 from apoavatar_core.adapters.audio_projection import AudioProjection
 from apoavatar_core.adapters.interaction import InteractionScheme
 from apoavatar_core.adapters.pose_adapter import PoseAdapter, group_by_latent_frame
+from apoavatar_core.adapters.unianimate_pose import UniAnimatePose
 from apoavatar_core.audio_features import latent_frame_windows
+from benchmarks import measuring
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 VIDEO_DIM, AUDIO_DIM, HEADS = 12, 8, 2
@@ -37,6 +39,8 @@ CONFIG = AdapterConfig(
     window=17,
     vae_stride=STRIDE,
     patch=PATCH,
+    normalized_pose=True,
+    keys_know_places=True,
 )
 
 
@@ -113,11 +117,20 @@ def test_frame_wise_attention_is_dense_attention_under_a_block_diagonal_mask(
 # --- Audio DiT adapter
 
 
-def test_audio_dit_adapter_is_equations_5_and_6() -> None:
-    adapter = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn))
-    audio, video = random_tensor(2, 3, 4, AUDIO_DIM), random_tensor(2, 3, 5, VIDEO_DIM, seed=1)
+def place(y: int, x: int) -> Tensor:
+    """[AUDIO_DIM]: two cosines before two sines of y, then of x."""
+    periods = (1, 100)
+    return torch.tensor([wave(number / period) for number in (y, x) for wave in (math.cos, math.sin) for period in periods])
+
+
+@pytest.mark.parametrize("places", [False, True])
+def test_audio_dit_adapter_is_equations_5_and_6(places: bool) -> None:
+    adapter = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn, places=places))
+    rows, columns = 2, 3
+    audio, video = random_tensor(2, 3, 4, AUDIO_DIM), random_tensor(2, 3, rows * columns, VIDEO_DIM, seed=1)
     timestep = torch.tensor([0.0, 731.5])
-    found = adapter(audio, video, timestep, scaled_dot_product)
+    found = adapter(audio, video, timestep, scaled_dot_product, (rows, columns))
+    where = torch.stack([place(y, x) for y in range(rows) for x in range(columns)])
     for b in range(2):
         angles = [timestep[b].item() / 10_000 ** (i / 128) for i in range(128)]
         embedding = torch.tensor([math.cos(angle) for angle in angles] + [math.sin(angle) for angle in angles])
@@ -125,19 +138,36 @@ def test_audio_dit_adapter_is_equations_5_and_6() -> None:
         scale, shift, gate = (adapter.time_out.weight @ hidden + adapter.time_out.bias).reshape(3, AUDIO_DIM)
         for t in range(3):
             modulated = (1 + scale) * layer_norm(audio[b, t]) + shift
-            context = attend(adapter.q(modulated), adapter.k(video[b, t]), adapter.v(video[b, t]), HEADS)
+            keys = adapter.k(video[b, t]) + (adapter.place_scale * where if places else 0)
+            context = attend(adapter.q(modulated), keys, adapter.v(video[b, t]), HEADS)
             refined = (1 + gate) * (audio[b, t] + adapter.o(context))
             # Sinusoids of angles near 1000 carry float32's error of 6e-5 rad into the modulation.
-            torch.testing.assert_close(found[b, t], refined, atol=1e-5 if b == 0 else 5e-4, rtol=0)
+            torch.testing.assert_close(found[b, t], refined, atol=1e-5 if b == 0 else 1e-3, rtol=0)
+
+
+def test_the_audio_sees_where_a_token_is_once_the_scale_of_places_grows() -> None:
+    adapter = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn, places=True))
+    without = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn))
+    without.load_state_dict({name: x for name, x in adapter.state_dict().items() if name != "place_scale"})
+    audio, video, timestep = random_tensor(1, 2, 4, AUDIO_DIM), random_tensor(1, 2, 6, VIDEO_DIM), torch.tensor([400.0])
+    shuffled = video[:, :, [3, 0, 5, 1, 4, 2]]
+
+    def refined(module: AudioDiTAdapter, video: Tensor) -> Tensor:
+        return module(audio, video, timestep, scaled_dot_product, (2, 3))
+
+    assert (refined(adapter, shuffled) - refined(adapter, video)).abs().max() > 1e-2
+    nn.init.zeros_(adapter.place_scale)
+    assert torch.equal(refined(adapter, video), refined(without, video))
+    assert (refined(adapter, shuffled) - refined(adapter, video)).abs().max() < 1e-5
 
 
 def test_refined_audio_of_a_frame_hears_and_sees_that_frame_alone() -> None:
     adapter = with_random_weights(AudioDiTAdapter(AUDIO_DIM, VIDEO_DIM, HEADS, nn))
     audio, video, timestep = random_tensor(1, 4, 2, AUDIO_DIM), random_tensor(1, 4, 3, VIDEO_DIM), torch.tensor([500.0])
-    before = adapter(audio, video, timestep, scaled_dot_product)
+    before = adapter(audio, video, timestep, scaled_dot_product, (1, 3))
     audio[:, 2] += 1
     video[:, 1] += random_tensor(3, VIDEO_DIM, seed=5)
-    changed = (adapter(audio, video, timestep, scaled_dot_product) - before).abs().amax((0, 2, 3))
+    changed = (adapter(audio, video, timestep, scaled_dot_product, (1, 3)) - before).abs().amax((0, 2, 3))
     assert (changed > 1e-4).tolist() == [False, True, True, False]
 
 
@@ -283,6 +313,94 @@ def test_gated_out_pose_frame_may_hold_anything() -> None:
     assert torch.equal(adapter(frames, gate), before)
 
 
+def normalized_pose_adapter() -> tuple[PoseAdapter, PoseAdapter]:
+    """One that normalises, and one with the same weights that does not."""
+    normalized = with_random_weights(PoseAdapter(4, VIDEO_DIM, STRIDE, PATCH, nn, normalized=True))
+    return normalized, pose_adapter()
+
+
+@given(st.sets(st.integers(0, 3), min_size=1), st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_a_normalised_prior_is_in_proportion_to_the_frames_that_are_kept(kept: set[int], seed: int) -> None:
+    normalized, plain = normalized_pose_adapter()
+    pictures = random_tensor(4, 3, 16, 24, seed=seed).sigmoid()
+    gate = torch.tensor([float(frame in kept) for frame in range(4)])
+
+    def prior(adapter: PoseAdapter, pictures: Tensor, gate: Tensor) -> Tensor:
+        return adapter(pictures.reshape(1, 12, 1, 16, 24), gate[None, :, None])
+
+    # Embeddings of the dropped frames are the mean of the others': the same picture where only one is kept.
+    still = pictures[:1].expand(4, -1, -1, -1)
+    everything = prior(plain, still, torch.ones(4))
+    torch.testing.assert_close(prior(normalized, still, gate), len(kept) / 4 * everything, **CLOSE)
+    alone = min(kept)
+    seen_alone = prior(normalized, pictures, torch.eye(4)[alone])
+    same_picture = pictures[alone : alone + 1].expand(4, -1, -1, -1)
+    torch.testing.assert_close(seen_alone, prior(plain, same_picture, torch.ones(4)) / 4, **CLOSE)
+
+    whole = prior(plain, pictures, torch.ones(4))
+    torch.testing.assert_close(prior(normalized, pictures, torch.ones(4)), whole, **CLOSE)
+    torch.testing.assert_close(prior(normalized, pictures, torch.full((4,), 0.3)), 0.3 * whole, **CLOSE)
+    assert not prior(normalized, pictures, torch.zeros(4)).any()
+    dropped = torch.where(gate[:, None, None, None] > 0, pictures, 1 - pictures)
+    assert torch.equal(prior(normalized, dropped, gate), prior(normalized, pictures, gate))
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """[C, H, W] → [C', H', W'], one place at a time."""
+    padded = torch.zeros(x.shape[0], x.shape[1] + 2 * padding, x.shape[2] + 2 * padding)
+    padded[:, padding : padding + x.shape[1], padding : padding + x.shape[2]] = x
+    side = weight.shape[-1]
+    rows, columns = ((length - side) // stride + 1 for length in padded.shape[1:])
+    out = torch.zeros(weight.shape[0], rows, columns)
+    for row in range(rows):
+        for column in range(columns):
+            seen = padded[:, row * stride : row * stride + side, column * stride : column * stride + side]
+            out[:, row, column] = (weight * seen).sum((1, 2, 3)) + (0 if bias is None else bias)
+    return out
+
+
+@torch.no_grad()
+def test_pose_prior_is_frames_embedded_singly_gated_and_merged() -> None:
+    """One of its frames is closed, and there are more latent frames than are embedded at once."""
+    adapter, count, height, width = pose_adapter(), 17, 8, 16
+    video, gate = random_tensor(count, 3, height, width).sigmoid(), random_tensor(count, seed=1).sigmoid()
+    gate[6] = 0
+    found = adapter(group_by_latent_frame(video[None]).permute(0, 2, 3, 1, 4, 5).flatten(1, 2), grouped_gate(gate))
+
+    gated = []
+    for frame, weight in zip(video, gate):
+        for layer in adapter.embed:
+            frame = silu(conv2d(frame, layer.weight, layer.bias, stride=2, padding=1))
+        gated.append(weight * frame)
+    for latent_frame in range((count - 1) // 4 + 1):
+        four = [gated[max(4 * latent_frame - 3 + slot, 0)] for slot in range(4)]
+        merged = silu(conv2d(torch.cat(four), adapter.merge.weight, None, stride=1, padding=1))
+        tokens = conv2d(merged, adapter.tokens.weight, None, stride=PATCH, padding=0)
+        for row in range(height // STRIDE // PATCH):
+            for column in range(width // STRIDE // PATCH):
+                token = found[0, latent_frame, row * (width // STRIDE // PATCH) + column]
+                torch.testing.assert_close(token, tokens[:, row, column], atol=1e-5, rtol=1e-4)
+
+
+POSE_MODELS = {
+    "own": lambda: PoseAdapter(16, VIDEO_DIM, 8, PATCH, nn),
+    "UniAnimate": lambda: UniAnimatePose(VIDEO_DIM, 4, nn),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("latent_frames", [1, 3, 21])
+@pytest.mark.parametrize("make", POSE_MODELS.values(), ids=POSE_MODELS)
+def test_embedding_a_pose_holds_no_more_memory_than_it_says(make, latent_frames: int) -> None:
+    # Of a batch of one PyTorch would make a matrix of patches on one CPU thread.
+    adapter, frames = with_random_weights(make()), random_tensor(2, 12, latent_frames, 64, 64).double()
+    gate = torch.ones(2, 4, latent_frames)
+    said = 4 * adapter.numbers_to_merge(frames.shape)
+    held = measuring.peak_bytes(lambda: adapter.merged(frames, gate, dtype=torch.float32), torch.device("cpu"))
+    assert 0.5 * said < held <= said
+
+
 # --- the whole adapter
 
 
@@ -292,7 +410,7 @@ def adapted(adapter: ApoAvatarAdapter, seed: int = 0) -> Tensor:
     frames = random_tensor(2, 12, 3, 16, 16, seed=seed + 1).sigmoid()
     video = video + adapter.pose_adapter(frames, random_tensor(2, 4, 3, seed=seed + 2).sigmoid())
     rows = random_tensor(2, 8, 3, 3, seed=seed + 3)
-    audio = adapter.refined_audio(rows, video, torch.tensor([10.0, 900.0]), scaled_dot_product)
+    audio = adapter.refined_audio(rows, video, torch.tensor([10.0, 900.0]), scaled_dot_product, (2, 2))
     for injection in adapter.injections:
         video = video + injection(video, audio, scaled_dot_product)
     return video
@@ -314,7 +432,7 @@ def test_each_interaction_scheme_hears_and_refines_what_it_says(scheme: Interact
     rows, video = random_tensor(1, 8, 3, 3), random_tensor(1, 3, 4, VIDEO_DIM)
 
     def hear(rows: Tensor, timestep: float) -> tuple[Tensor, Tensor]:
-        audio = adapter.refined_audio(rows, video, torch.tensor([timestep]), scaled_dot_product)
+        audio = adapter.refined_audio(rows, video, torch.tensor([timestep]), scaled_dot_product, (2, 2))
         return audio, adapter.injections[0](video, audio, scaled_dot_product)
 
     audio, heard = hear(rows, 500.0)
@@ -332,7 +450,7 @@ def test_initial_audio_dit_adapter_passes_the_audio_on() -> None:
     adapter = ApoAvatarAdapter(CONFIG)
     adapter.initialize()
     rows, video = random_tensor(1, 8, 3, 3), random_tensor(1, 3, 4, VIDEO_DIM)
-    refined = adapter.refined_audio(rows, video, torch.tensor([300.0]), scaled_dot_product)
+    refined = adapter.refined_audio(rows, video, torch.tensor([300.0]), scaled_dot_product, (2, 2))
     assert torch.equal(refined, adapter.audio_projection(rows))
 
 
