@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
-import folder_paths
+from .apoavatar_core.comfyui.version import refuse_older_comfyui
 
-from .apoavatar_core.checkpoints.presets import ADAPTERS, POSE_MODELS, PRESETS
+refuse_older_comfyui()
+
+import folder_paths  # noqa: E402  what follows may be missing in an older ComfyUI
+
+from .apoavatar_core.checkpoints.presets import ADAPTERS, POSE_MODELS, PRESETS  # noqa: E402
 
 for kind in (ADAPTERS, POSE_MODELS):
     folder_paths.folder_names_and_paths[kind] = ([str(Path(folder_paths.models_dir) / kind)], {".safetensors"})
