@@ -118,7 +118,8 @@ def new_t5(config: dict) -> nn.Module:
     return T5(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
 
 
-LORA_LAYERS = r"blocks\.\d+\.((self|cross)_attn\.[qkvo]|ffn\.[02])"
+LORA_LAYERS = r"blocks\.\d+\.((self|cross)_attn\.([qkvo]|[kv]_img)|ffn\.[02])"
+"""Every linear layer of a block; `k_img` and `v_img` are those of models that look at the portrait through CLIP vision."""
 
 
 def add_lora(dit: nn.Module, rank: int) -> None:

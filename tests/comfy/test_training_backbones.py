@@ -64,6 +64,21 @@ def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(trainer, co
     assert (found[0] - expected).abs().max() > 0.05 * expected.abs().max()
 
 
+@pytest.mark.parametrize("model_type", ["t2v", "i2v"])
+def test_every_linear_layer_of_the_blocks_has_a_lora(training, model_type) -> None:
+    from comfy.ldm.wan.model import WanModel
+
+    from apoavatar_core.comfyui import trainable
+
+    dit = WanModel(
+        model_type=model_type, in_dim=36, dim=16, ffn_dim=16, num_heads=1, num_layers=2, text_dim=16, operations=torch.nn
+    )
+    linear = {name for name, layer in dit.blocks.named_modules() if isinstance(layer, torch.nn.Linear)}
+    assert ("1.cross_attn.k_img" in linear) is (model_type == "i2v")
+    trainable.add_lora(dit, rank=2)
+    assert {name.removesuffix(".lora_A") for name, _ in dit.blocks.named_modules() if name.endswith(".lora_A")} == linear
+
+
 def test_a_frozen_backbone_in_bf16_predicts_what_autocast_would(trainer, config, tmp_path) -> None:
     file = write_wan(tmp_path / "i2v.safetensors", "t2v", 36)
     stage = replace(config.stages[0], train=("audio", "pose", "lora"))
