@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from ..grid import FRAMES_PER_LATENT, fills_latent_frames
 
-PICTURES_AT_ONCE = 16
-"""Pose frames that are embedded together: the first layers' results at full size are the largest of the adapter."""
+LATENT_FRAMES_AT_ONCE = 4
+"""Whose pictures are embedded together: the first layers' results are the largest of the adapter."""
 
 
 def group_by_latent_frame(frames: Tensor) -> Tensor:
@@ -35,6 +37,7 @@ class PoseAdapter(nn.Module):
         settings = {"device": device, "dtype": dtype}
         strides = vae_stride.bit_length() - 1
         widths = [3] + [channels * 2**i // 2 ** (strides - 1) for i in range(strides)]
+        self.channels, self.stride = channels, vae_stride
         self.embed = nn.ModuleList(
             operations.Conv2d(i, o, 3, stride=2, padding=1, **settings) for i, o in zip(widths[:-1], widths[1:])
         )
@@ -42,20 +45,45 @@ class PoseAdapter(nn.Module):
         self.merge = operations.Conv2d(merged, merged, 3, padding=1, bias=False, **settings)
         self.tokens = operations.Conv2d(merged, video_dim, patch, stride=patch, bias=False, **settings)
 
-    def embedded(self, pictures: Tensor) -> Tensor:
-        """[N, 3, H, W] → [N, channels, h, w]."""
+    def embedded(self, frames: Tensor, device: torch.device | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """What depends on neither gate, step nor state: the embedding of every single frame.
+
+        Args:
+            frames: [B, 12, T_lat, H, W] in 0 … 1, four RGB frames a latent frame.
+            device, dtype: where and in what precision to compute; None for the frames' own.
+
+        Returns:
+            [B, 4·channels, T_lat, h, w].
+        """
+        pieces = frames.split(LATENT_FRAMES_AT_ONCE, dim=2)
+        return torch.cat([self._embedded_piece(piece.to(device=device, dtype=dtype)) for piece in pieces], dim=2)
+
+    def _embedded_piece(self, frames: Tensor) -> Tensor:
+        x = rearrange(frames, "b (f c) t h w -> (b t f) c h w", c=3)
         for convolution in self.embed:
-            pictures = nn.functional.silu(convolution(pictures))
-        return pictures
+            x = nn.functional.silu(convolution(x))
+        return rearrange(x, "(b t f) c h w -> b (f c) t h w", b=len(frames), f=FRAMES_PER_LATENT)
+
+    def numbers_to_embed(self, shape: Sequence[int]) -> int:
+        """How many numbers `embedded` holds at once, at most, for frames of this shape."""
+        batch, _, latent_frames, height, width = shape
+        frames = batch * FRAMES_PER_LATENT * latent_frames
+        at_once = batch * FRAMES_PER_LATENT * min(latent_frames, LATENT_FRAMES_AT_ONCE)
+        result = frames * self.channels * (height // self.stride) * (width // self.stride)
+        first = self.embed[0].weight.shape[0] * (height // 2) * (width // 2)
+        # The result in pieces, then in one; pictures; what the first layer makes of them, that after its activation, and one
+        # more for a convolution that works in another layout.
+        return 2 * result + at_once * (2 * 3 * height * width + 3 * first)
+
+    def prior(self, embedding: Tensor, gate: Tensor) -> Tensor:
+        """What of an embedding [B, 4·channels, T_lat, h, w] comes through the gate [B, 4, T_lat], the training mask m or the
+        keep weight 1−p of each frame: the prior [B, T_lat, N_v, d].
+        """
+        x = rearrange(embedding, "b (f c) t h w -> (b t) f c h w", f=FRAMES_PER_LATENT)
+        x = x * rearrange(gate, "b f t -> (b t) f 1 1 1").to(x)
+        tokens = self.tokens(nn.functional.silu(self.merge(x.flatten(1, 2))))
+        return rearrange(tokens, "(b t) d h w -> b t (h w) d", b=len(embedding))
 
     def forward(self, frames: Tensor, gate: Tensor) -> Tensor:
-        """frames: [B, 12, T_lat, H, W] in 0 … 1, four RGB frames a latent frame; gate: [B, 4, T_lat], the training
-        mask m or the keep weight 1−p of each frame → the prior [B, T_lat, N_v, d].
-        """
-        batch = frames.shape[0]
-        pictures = rearrange(frames, "b (f c) t h w -> (b t f) c h w", c=3)
-        x = torch.cat([self.embedded(few) for few in pictures.split(PICTURES_AT_ONCE)])
-        x = x * rearrange(gate, "b f t -> (b t f) 1 1 1").to(x)
-        x = rearrange(x, "(n f) c h w -> n (f c) h w", f=FRAMES_PER_LATENT)
-        tokens = self.tokens(nn.functional.silu(self.merge(x)))
-        return rearrange(tokens, "(b t) d h w -> b t (h w) d", b=batch)
+        """Frames [B, 12, T_lat, H, W] and gate [B, 4, T_lat] → the prior [B, T_lat, N_v, d]."""
+        return self.prior(self.embedded(frames), gate)

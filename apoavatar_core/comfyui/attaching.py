@@ -7,7 +7,7 @@ from comfy.patcher_extension import WrappersMP
 
 from .conditions import LATENT_CHANNELS
 from .continuing import end_with_motion, hold_given
-from .steps import KEY, EnterBlocks, InjectAudio, TakeConditions
+from .steps import KEY, EmbedPoses, EnterBlocks, InjectAudio, TakeConditions
 from .wan import NO_CLIP_VISION, after_text_attention, before_blocks, has_clip_vision, refuse_other_backbones
 
 
@@ -21,6 +21,7 @@ def attach(model: ModelPatcher, adapter: ModelPatcher) -> ModelPatcher:
         raise ValueError("The model already has an ApoAvatar adapter: connect the model from before it.")
     refuse_other_backbones(model, adapter.model.config)
     model = model.clone()
+    model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, EmbedPoses(adapter))
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, TakeConditions(adapter))
     if adapter.model.config.holds_reference:
         model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, hold_given)

@@ -21,6 +21,10 @@ POSE_GATE = "apoavatar_pose_gate"
 """[B, 4, T_lat] weight of each of them."""
 REFERENCE_POSE = "apoavatar_reference_pose"
 """[B, 3, 1, H, W] in 0 … 1."""
+EMBEDDED = {POSE: "apoavatar_embedded_pose", REFERENCE_POSE: "apoavatar_embedded_reference_pose"}
+"""In the place of these pictures from the beginning of a sampling on (`EmbedPoses`): what the adapter's pose model makes of
+them before the gate, which no step and no state of Eq. 8 changes. Time stays on dimension 2.
+"""
 MOTION = "apoavatar_motion"
 """[B, C, k, h, w] latents of earlier frames, in the VAE's own scale, that the clip goes on from."""
 LATENT_CHANNELS = "apoavatar_latent_channels"
@@ -35,6 +39,19 @@ ZEROED = {"image": ("c_concat", "clip_fea"), "audio": (AUDIO,), "pose": (POSE_GA
 """
 
 Condition = TypeVar("Condition")
+
+
+class SharedCondition(comfy.conds.CONDRegular):
+    """A condition that is the same in every state of a batch and arrives once for all of them: [1, …], or [N, …] for N clips."""
+
+    def process_cond(self, batch_size, **kwargs):
+        return self if len(self.cond) == 1 else super().process_cond(batch_size, **kwargs)
+
+    def can_concat(self, other):
+        return self.cond is other.cond or (super().can_concat(other) and torch.equal(self.cond, other.cond))
+
+    def concat(self, others):
+        return self.cond
 
 
 def with_nulls(
@@ -65,7 +82,7 @@ def modalities_in(conditions: list[dict]) -> frozenset[str]:
     present = {"text"}
     for condition in conditions:
         present |= {"audio"} if AUDIO in condition["model_conds"] else set()
-        present |= {"pose"} if POSE in condition["model_conds"] else set()
+        present |= {"pose"} if POSE_GATE in condition["model_conds"] else set()
         present |= {"image"} if any(key in condition for key in IMAGE_KEYS) else set()
     return frozenset(present)
 

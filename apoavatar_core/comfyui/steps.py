@@ -1,22 +1,26 @@
-"""The three hooks of one forward call, in the order in which they run.
+"""The hooks of a sampling, in the order in which they run.
 
-`TakeConditions` takes the adapter's conditions out of the call; `EnterBlocks`, in the place of block 0, adds the pose prior
+`EmbedPoses` embeds the pose once, before the first step. Then, in each forward call: `TakeConditions` takes the adapter's conditions out of the call; `EnterBlocks`, in the place of block 0, adds the pose prior
 and refines the audio, once per step; `InjectAudio` lets the video hear it after every block's text attention.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 
+import comfy.model_management
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.model_patcher import ModelPatcher
+from comfy.utils import repeat_to_batch_size
 from einops import rearrange
 
-from ..adapters import AdapterConfig
+from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..grid import video_frames
-from .conditions import AUDIO, MOTION, POSE, POSE_GATE, REFERENCE_POSE
+from .conditions import AUDIO, EMBEDDED, MOTION, POSE, POSE_GATE, REFERENCE_POSE, SharedCondition
 from .wan import NO_CLIP_VISION, by_frame, has_clip_vision, with_addition_to_image
 
 KEY = "apoavatar"
@@ -25,7 +29,7 @@ KEY = "apoavatar"
 
 @dataclass
 class StepConditions:
-    """What the blocks of one forward call need; `refined_audio` is filled by block 0."""
+    """What the blocks of one forward call need; `refined_audio` is filled by block 0, `pose` is its embedding."""
 
     audio: torch.Tensor | None
     pose: torch.Tensor | None
@@ -44,11 +48,67 @@ class AdapterPatch:
         return [self.patcher]
 
 
+def embedded_poses(
+    adapter: ApoAvatarAdapter, pictures: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """The embeddings of what there is of POSE and REFERENCE_POSE, under the names of EMBEDDED.
+
+    Raises:
+        ValueError: the adapter has no use for the pose of the reference.
+    """
+    found = {}
+    if POSE in pictures:
+        found[EMBEDDED[POSE]] = adapter.pose_adapter.embedded(pictures[POSE], device, dtype)
+    if REFERENCE_POSE in pictures:
+        if adapter.config.unianimate_image_channels is None:
+            raise ValueError("This adapter has no use for the pose of the reference: leave reference_pose open.")
+        reference = pictures[REFERENCE_POSE].to(device, dtype)
+        found[EMBEDDED[REFERENCE_POSE]] = adapter.pose_adapter.embedded_reference(reference)
+    return found
+
+
+class EmbedPoses(AdapterPatch):
+    """PREPARE_SAMPLING wrapper: embeddings take the place of the pose pictures, once for all steps and states.
+
+    ComfyUI is told what it takes, as it is when a VAE encodes; and because the backbone is loaded afterwards, the embeddings
+    are among what ComfyUI finds in use when it decides how much of the backbone fits.
+    """
+
+    def __call__(self, executor, model: ModelPatcher, noise_shape, conds: dict[str, list[dict]], *args, **kwargs):
+        known: dict[tuple[tuple[str, int], ...], dict[str, SharedCondition]] = {}
+
+        def embedded(condition: dict) -> dict:
+            given = condition["model_conds"]
+            pictures = {key: given[key].cond for key in EMBEDDED if key in given}
+            same = tuple((key, id(picture)) for key, picture in pictures.items())  # as in positive and negative
+            if same not in known:
+                known[same] = self.embed(pictures, model) if pictures else {}
+            rest = {key: value for key, value in given.items() if key not in EMBEDDED}
+            return {**condition, "model_conds": rest | known[same]}
+
+        conds = {name: [embedded(condition) for condition in conditions] for name, conditions in conds.items()}
+        return executor(model, noise_shape, conds, *args, **kwargs)
+
+    def embed(self, pictures: dict[str, torch.Tensor], model: ModelPatcher) -> dict[str, SharedCondition]:
+        """Their embeddings on the device and in the precision in which the model computes."""
+        dtype = model.model.get_dtype_inference()
+        numbers = sum(self.patcher.model.pose_adapter.numbers_to_embed(picture.shape) for picture in pictures.values())
+        comfy.model_management.load_models_gpu(
+            [self.patcher], memory_required=numbers * comfy.model_management.dtype_size(dtype)
+        )
+        found = embedded_poses(self.patcher.model, pictures, model.load_device, dtype)
+        return {key: SharedCondition(tensor) for key, tensor in found.items()}
+
+
 class TakeConditions(AdapterPatch):
     """DIFFUSION_MODEL wrapper: moves the adapter's conditions from the call into `transformer_options`."""
 
     def __call__(self, executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options={}, **kwargs):
-        audio, pose, gate, reference = (kwargs.pop(key, None) for key in (AUDIO, POSE, POSE_GATE, REFERENCE_POSE))
+        # Where no sampler called, as in training, the poses are pictures still.
+        pictures = {key: kwargs.pop(key) for key in EMBEDDED if key in kwargs}
+        kwargs |= embedded_poses(self.patcher.model, pictures, x.device, x.dtype)
+        names = (AUDIO, EMBEDDED[POSE], POSE_GATE, EMBEDDED[REFERENCE_POSE])
+        audio, pose, gate, reference = (kwargs.pop(name, None) for name in names)
         if has_clip_vision(executor.class_obj) and clip_fea is None:
             raise ValueError(NO_CLIP_VISION)
         if kwargs.pop(MOTION, None) is not None:
@@ -58,17 +118,11 @@ class TakeConditions(AdapterPatch):
             anchored = getattr(transformer_options.get("context_window"), "causal_anchor_index", None) is not None
             refuse_other_voices(audio, video_frames(x.shape[2] - anchored), self.patcher.model.config)
         if reference is not None and pose is not None:
-            x = self.with_reference_pose(x, reference, gate)
+            reference = repeat_to_batch_size(reference, len(x))
+            x = with_addition_to_image(x, self.patcher.model.pose_adapter.reference_prior(reference, gate))
         step = StepConditions(audio, pose, gate, timestep)
         options = {**transformer_options, KEY: step}
         return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
-
-    def with_reference_pose(self, x: torch.Tensor, reference: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-        """x [B, noise + condition, T_lat, h, w] with the portrait's pose added to the image condition of every frame."""
-        adapter = self.patcher.model
-        if adapter.config.unianimate_image_channels is None:
-            raise ValueError("This adapter has no use for the pose of the reference: leave reference_pose open.")
-        return with_addition_to_image(x, adapter.pose_adapter.of_reference(reference.to(x), gate))
 
 
 def refuse_other_voices(audio: torch.Tensor, frames: int, config: AdapterConfig) -> None:
@@ -89,6 +143,35 @@ def refuse_other_voices(audio: torch.Tensor, frames: int, config: AdapterConfig)
         )
 
 
+def step_conditions(transformer_options: dict) -> StepConditions:
+    """What `TakeConditions` left there.
+
+    Raises:
+        ValueError: it was not called.
+    """
+    if KEY not in transformer_options:
+        raise ValueError(
+            "The model was called without the wrappers of its MODEL, so the adapter got no voice and no pose: sample it with "
+            "ComfyUI's own samplers and guiders or call it through them."
+        )
+    return transformer_options[KEY]
+
+
+def with_pose_prior(
+    video: torch.Tensor, pose: torch.Tensor, gate: torch.Tensor, adapter: ApoAvatarAdapter
+) -> torch.Tensor:
+    """Video tokens [B, T_lat, N_v, d] plus the prior of the embedded pose behind its gate [B, 4, T_lat].
+
+    One clip and state after the other, so that the activations of one are freed before those of the next are made.
+
+    Args:
+        pose: [N, C, T_lat, h, w] of the N clips that each state of the batch has; or of one that is the same for all.
+    """
+    clips = cycle(pose.to(video).split(1))
+    states = zip(video.split(1), gate.to(video).split(1))
+    return torch.cat([tokens + adapter.pose_adapter.prior(next(clips), opening) for tokens, opening in states])
+
+
 class EnterBlocks(AdapterPatch):
     """Replacement of block 0, once per step: add the pose prior, run the Audio DiT adapter, go on."""
 
@@ -102,11 +185,11 @@ class EnterBlocks(AdapterPatch):
         )
 
     def __call__(self, args: dict, extra: dict) -> dict:
-        step: StepConditions = args["transformer_options"][KEY]
+        step = step_conditions(args["transformer_options"])
         adapter = self.patcher.model
         video = by_frame(args["img"], args["transformer_options"])
         if step.pose is not None:
-            video = video + adapter.pose_adapter(step.pose.to(video), step.pose_gate.to(video))
+            video = with_pose_prior(video, step.pose, step.pose_gate, adapter)
         if step.audio is not None:
             attention = partial(optimized_attention, transformer_options=args["transformer_options"])
             step.refined_audio = adapter.refined_audio(step.audio.to(video), video, step.timestep, attention)
@@ -119,7 +202,7 @@ class InjectAudio(AdapterPatch):
 
     def __call__(self, args: dict) -> torch.Tensor:
         options = args["transformer_options"]
-        step: StepConditions = options[KEY]
+        step = step_conditions(options)
         if step.audio is None:
             return args["x"]
         if step.refined_audio is None:

@@ -143,10 +143,12 @@ def written_out(driving: nn.Sequential, pose: Tensor, gate: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("gated", [False, True], ids=["hard", "refocused"])
-def test_the_pose_stack_is_the_convolutions_of_its_file(pack, driving, stacks_in_the_adapter, gated) -> None:
-    pose = pictures(FRAMES, seed=5)
-    gate = random_tensor(FRAMES, seed=6).sigmoid() if gated else torch.ones(FRAMES)
+@pytest.mark.parametrize("mode", ["hard", "refocused", "one frame closed"])
+def test_the_pose_stack_is_the_convolutions_of_its_file(pack, driving, stacks_in_the_adapter, mode) -> None:
+    frames = 49  # more than are embedded at once
+    pose = pictures(frames, seed=5)
+    gate = random_tensor(frames, seed=6).sigmoid() if mode == "refocused" else torch.ones(frames)
+    gate[7] = 0 if mode == "one frame closed" else gate[7]
     found = stacks_in_the_adapter(*conditions(pack("apoavatar_core.comfyui"), pose, gate))
     expected = written_out(driving, pose, gate).flatten(3).permute(0, 2, 3, 1)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -156,7 +158,10 @@ def test_the_pose_stack_is_the_convolutions_of_its_file(pack, driving, stacks_in
 def test_a_pose_that_is_closed_in_every_frame_adds_exactly_nothing(pack, stacks_in_the_adapter) -> None:
     frames, gate = conditions(pack("apoavatar_core.comfyui"), pictures(FRAMES, seed=5), torch.zeros(FRAMES))
     assert not stacks_in_the_adapter(frames, gate).any()
-    assert not stacks_in_the_adapter.of_reference(frames[:, :3, :1], gate).any()
+    portrait = stacks_in_the_adapter.embedded_reference(frames[:, :3, :1])
+    assert portrait.any() and not stacks_in_the_adapter.reference_prior(portrait, gate).any()
+    gate[0, 2, 1] = 1
+    assert torch.equal(stacks_in_the_adapter.reference_prior(portrait, gate), portrait), "one open frame opens it"
 
 
 def conditioned(pack, vae, pose_mode: str = "hard", **inputs):

@@ -18,7 +18,9 @@ from apoavatar_core.adapters.audio_injection import AudioInjection
 from apoavatar_core.adapters.audio_projection import AudioProjection
 from apoavatar_core.adapters.interaction import InteractionScheme
 from apoavatar_core.adapters.pose_adapter import PoseAdapter, group_by_latent_frame
+from apoavatar_core.adapters.unianimate_pose import UniAnimatePose
 from apoavatar_core.audio_features import latent_frame_windows
+from benchmarks import measuring
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 VIDEO_DIM, AUDIO_DIM, HEADS = 12, 8, 2
@@ -281,6 +283,60 @@ def test_gated_out_pose_frame_may_hold_anything() -> None:
     before = adapter(frames, gate)
     frames[:, 3:6, 2] = 1 - frames[:, 3:6, 2]
     assert torch.equal(adapter(frames, gate), before)
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int) -> Tensor:
+    """[C, H, W] → [C', H', W'], one place at a time."""
+    padded = torch.zeros(x.shape[0], x.shape[1] + 2 * padding, x.shape[2] + 2 * padding)
+    padded[:, padding : padding + x.shape[1], padding : padding + x.shape[2]] = x
+    side = weight.shape[-1]
+    rows, columns = ((length - side) // stride + 1 for length in padded.shape[1:])
+    out = torch.zeros(weight.shape[0], rows, columns)
+    for row in range(rows):
+        for column in range(columns):
+            seen = padded[:, row * stride : row * stride + side, column * stride : column * stride + side]
+            out[:, row, column] = (weight * seen).sum((1, 2, 3)) + (0 if bias is None else bias)
+    return out
+
+
+@torch.no_grad()
+def test_pose_prior_is_frames_embedded_singly_gated_and_merged() -> None:
+    """One of its frames is closed, and there are more latent frames than are embedded at once."""
+    adapter, count, height, width = pose_adapter(), 17, 8, 16
+    video, gate = random_tensor(count, 3, height, width).sigmoid(), random_tensor(count, seed=1).sigmoid()
+    gate[6] = 0
+    found = adapter(group_by_latent_frame(video[None]).permute(0, 2, 3, 1, 4, 5).flatten(1, 2), grouped_gate(gate))
+
+    gated = []
+    for frame, weight in zip(video, gate):
+        for layer in adapter.embed:
+            frame = silu(conv2d(frame, layer.weight, layer.bias, stride=2, padding=1))
+        gated.append(weight * frame)
+    for latent_frame in range((count - 1) // 4 + 1):
+        four = [gated[max(4 * latent_frame - 3 + slot, 0)] for slot in range(4)]
+        merged = silu(conv2d(torch.cat(four), adapter.merge.weight, None, stride=1, padding=1))
+        tokens = conv2d(merged, adapter.tokens.weight, None, stride=PATCH, padding=0)
+        for row in range(height // STRIDE // PATCH):
+            for column in range(width // STRIDE // PATCH):
+                token = found[0, latent_frame, row * (width // STRIDE // PATCH) + column]
+                torch.testing.assert_close(token, tokens[:, row, column], atol=1e-5, rtol=1e-4)
+
+
+POSE_MODELS = {
+    "own": lambda: PoseAdapter(16, VIDEO_DIM, 8, PATCH, nn),
+    "UniAnimate": lambda: UniAnimatePose(VIDEO_DIM, 4, nn),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("latent_frames", [1, 3, 21])
+@pytest.mark.parametrize("make", POSE_MODELS.values(), ids=POSE_MODELS)
+def test_embedding_a_pose_holds_no_more_memory_than_it_says(make, latent_frames: int) -> None:
+    # Of a batch of one PyTorch would make a matrix of patches on one CPU thread.
+    adapter, frames = with_random_weights(make()), random_tensor(2, 12, latent_frames, 64, 64).double()
+    said = 4 * adapter.numbers_to_embed(frames.shape)
+    held = measuring.peak_bytes(lambda: adapter.embedded(frames, dtype=torch.float32), torch.device("cpu"))
+    assert 0.5 * said < held <= said
 
 
 # --- the whole adapter
