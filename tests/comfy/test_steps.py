@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import dataclass
 from types import ModuleType
@@ -96,13 +97,15 @@ def conditioning(room: ModuleType, kept=ALL, length: int = LATENT_LENGTH) -> lis
 
 
 @torch.inference_mode()
-def run(guider, length: int = LATENT_LENGTH, sigmas: tuple[float, ...] = (0.8, 0.0)) -> Tensor:
+def run(
+    guider, length: int = LATENT_LENGTH, sigmas: tuple[float, ...] = (0.8, 0.0), sampler: str = "euler"
+) -> Tensor:
     """The latents that a guider gives for the same noise every time; with one step its prediction of them."""
     import comfy.samplers
 
     noise = random_tensor(1, 16, length, LATENT_SIDE, LATENT_SIDE, seed=21)
-    sampler = comfy.samplers.ksampler("euler")
-    return guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor(sigmas), disable_pbar=True, seed=0)
+    made_by = comfy.samplers.ksampler(sampler)
+    return guider.sample(noise, torch.zeros_like(noise), made_by, torch.tensor(sigmas), disable_pbar=True, seed=0)
 
 
 def predict(model, positive: list, length: int = LATENT_LENGTH) -> Tensor:
@@ -113,6 +116,11 @@ def predict(model, positive: list, length: int = LATENT_LENGTH) -> Tensor:
     guider.set_conds(positive, positive)
     guider.set_cfg(1.0)
     return run(guider, length)
+
+
+def embedded_pose(room: ModuleType) -> str:
+    """The condition that the pose is in during a sampling."""
+    return room.conditions.EMBEDDED[room.conditions.POSE]
 
 
 @dataclass
@@ -284,6 +292,108 @@ def test_variant_of_wan_with_tokens_of_its_own_is_refused_by_name(room, adapter)
         room.attaching.attach(comfy.model_patcher.ModelPatcher(host, torch.device("cpu"), torch.device("cpu")), adapter)
 
 
+# --- the pose
+
+
+@torch.no_grad()
+def test_the_audio_looks_at_video_that_has_the_pose_prior_in(room, model, adapter):
+    """X of Eq. 6: what keys and values are made of differs by the pose prior."""
+    looked_at = []
+    attached = room.attaching.attach(model, adapter)
+    hooks = [layer.register_forward_pre_hook(lambda _, given: looked_at.append(given[0])) for layer in
+             (adapter.model.audio_dit.k, adapter.model.audio_dit.v)]  # fmt: skip
+    for kept in (ALL, ("text", "image", "audio")):
+        predict(attached, conditioning(room, kept))
+    for hook in hooks:
+        hook.remove()
+    posed_keys, posed_values, keys, values = looked_at
+    (_, extras), *_ = conditioning(room)
+    pictures, gate = (extras["model_conds"][key].cond for key in (room.conditions.POSE, room.conditions.POSE_GATE))
+    prior = adapter.model.pose_adapter(pictures, gate)
+    assert prior.abs().max() > 1e-2
+    torch.testing.assert_close(posed_keys - keys, prior, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(posed_values - values, prior, atol=1e-5, rtol=1e-4)
+
+
+def count_calls(layer: torch.nn.Module) -> list:
+    """Grows by one with every call of a layer."""
+    calls = []
+    layer.register_forward_hook(lambda *_: calls.append(None))
+    return calls
+
+
+def test_the_pose_is_embedded_once_for_all_steps_and_states(pack, room, model, adapter):
+    attached, calls = recorded(room.attaching.attach(model, adapter))
+    pieces = count_calls(adapter.model.pose_adapter.embed[0])
+    run(decoupled_guider(pack, attached, 5, 4, 3, 2), sigmas=(1.0, 0.7, 0.3, 0.0))
+    assert [call.states for call in calls] == [5, 5, 5]
+    assert len(pieces) == 2, "five latent frames are embedded in two pieces"
+    assert all(room.conditions.POSE not in call.conditions for call in calls)
+
+
+def test_embedding_the_pose_before_the_steps_changes_nothing(pack, room, model, adapter):
+    """In training there is no sampling, so each call gets the pictures."""
+    from comfy.patcher_extension import WrappersMP
+
+    attached = room.attaching.attach(model, adapter)
+    each_time, calls = recorded(attached)
+    each_time.remove_wrappers_with_key(WrappersMP.PREPARE_SAMPLING, room.steps.KEY)
+    expected = run(decoupled_guider(pack, each_time, 5, 4, 3, 2))
+    assert room.conditions.POSE in calls[0].conditions
+    torch.testing.assert_close(run(decoupled_guider(pack, attached, 5, 4, 3, 2)), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_comfyui_is_told_what_embedding_takes(room, model, adapter, monkeypatch):
+    import comfy.model_management
+
+    load, told = comfy.model_management.load_models_gpu, []
+
+    def noted(models, *args, **kwargs):
+        told.append((models, kwargs.get("memory_required")))
+        return load(models, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.model_management, "load_models_gpu", noted)
+    predict(room.attaching.attach(model, adapter), conditioning(room))
+    (first, memory), (then, _) = told
+    assert first == [adapter] and then[0].is_clone(model), "the backbone is loaded after the embedding is made"
+    assert memory == 4 * adapter.model.pose_adapter.numbers_to_embed((1, 12, LATENT_LENGTH, SIDE, SIDE))
+
+
+@torch.inference_mode()
+def test_clips_of_one_batch_have_poses_of_their_own(pack, room, model, adapter):
+    import comfy.samplers
+
+    attached, guidance = room.attaching.attach(model, adapter), pack("apoavatar_core.guidance")
+    poses = random_tensor(2, 12, LATENT_LENGTH, SIDE, SIDE, seed=17).sigmoid()
+    noise = random_tensor(1, 16, LATENT_LENGTH, LATENT_SIDE, LATENT_SIDE, seed=21)
+
+    def made(pose: Tensor) -> Tensor:
+        positive, negative = (
+            room.conditions.with_conditions(conditioning(room, kept), {room.conditions.POSE: pose})
+            for kept in (ALL, ("image", "audio", "pose"))
+        )
+        guider = pack("apoavatar_core.comfyui.guider").DecoupledGuider(
+            attached, positive, negative, guidance.GuidanceScales(5, 4, 3, 2)
+        )
+        both = noise.expand(len(pose), -1, -1, -1, -1)
+        sampler = comfy.samplers.ksampler("euler")
+        return guider.sample(both, torch.zeros_like(both), sampler, torch.tensor((0.8, 0.0)), disable_pbar=True, seed=0)
+
+    first, second = (made(pose[None]) for pose in poses)
+    assert (first - second).abs().max() > 1e-3
+    torch.testing.assert_close(made(poses), torch.cat([first, second]), atol=1e-4, rtol=1e-5)
+
+
+def test_a_call_past_the_wrappers_is_refused_in_one_sentence(room, model, adapter):
+    attached = room.attaching.attach(model, adapter)
+    options = attached.model_options["transformer_options"]
+    x = random_tensor(1, CHANNELS, LATENT_LENGTH, LATENT_SIDE, LATENT_SIDE)
+    with pytest.raises(ValueError, match="without the wrappers of its MODEL, so the adapter got no voice and no pose"):
+        attached.model.diffusion_model(
+            x, torch.zeros(1), random_tensor(1, TEXT_LENGTH, TEXT_DIM), transformer_options=options
+        )
+
+
 # --- guidance
 
 
@@ -291,6 +401,7 @@ def decoupled_guider(pack, model, *scales: float, kept=ALL, length: int = LATENT
     room, guidance = pack("apoavatar_core.comfyui"), pack("apoavatar_core.guidance")
     positive = conditioning(room, kept, length)
     negative = conditioning(room, [modality for modality in kept if modality != "text"], length)
+    negative[0][1]["model_conds"] = positive[0][1]["model_conds"]  # the same tensors in both, as the node makes them
     return pack("apoavatar_core.comfyui.guider").DecoupledGuider(model, positive, negative, guidance.GuidanceScales(*scales))
 
 
@@ -340,16 +451,105 @@ def test_batched_states_differ_in_nothing_but_their_nulls(pack, room, model, ada
     run(decoupled_guider(pack, attached, 5, 4, 3, 2))
     (call,) = calls
     assert all(torch.equal(x, call.x[0]) for x in call.x)
-    audio, gate, pose = (call.conditions[key] for key in (room.conditions.AUDIO, room.conditions.POSE_GATE, room.conditions.POSE))
+    audio, gate = (call.conditions[key] for key in (room.conditions.AUDIO, room.conditions.POSE_GATE))
     assert sorted(bool(row.any()) for row in audio) == [False] * 3 + [True] * 2
     assert sorted(bool(row.any()) for row in gate) == [False] * 4 + [True]
-    assert all(torch.equal(row, pose[0]) for row in pose)
+    assert len(call.conditions[embedded_pose(room)]) == 1, "all states share one pose"
 
 
 def test_pose_scale_does_not_matter_without_a_pose(pack, room, model, adapter):
     attached, kept = room.attaching.attach(model, adapter), ("text", "image", "audio")
     without, exaggerated = (run(decoupled_guider(pack, attached, 2, 2, 3, pose, kept=kept)) for pose in (0, 9))
     assert torch.equal(without, exaggerated)
+
+
+def native_guider(pack, model, scale: float):
+    """ComfyUI's own guider between the full condition and ∅."""
+    import comfy.samplers
+
+    room = pack("apoavatar_core.comfyui")
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(conditioning(room), conditioning(room, ()))
+    guider.set_cfg(scale)
+    return guider
+
+
+def node(module: str, name: str):
+    """A native node's class."""
+    return getattr(importlib.import_module(f"comfy_extras.{module}"), name)
+
+
+HOOKS = {
+    "RescaleCFG": lambda model: node("nodes_model_advanced", "RescaleCFG")().patch(model, 0.7)[0],
+    "CFG-Zero*": lambda model: node("nodes_cfg", "CFGZeroStar").execute(model).result[0],
+    "CFGNorm": lambda model: node("nodes_cfg", "CFGNorm").execute(model, 1.0).result[0],
+    "CFGNorm before": lambda model: node("nodes_cfg", "CFGNorm").execute(model, 1.0, True).result[0],
+    "Mahiro": lambda model: node("nodes_mahiro", "Mahiro").execute(model).result[0],
+    "APG": lambda model: node("nodes_apg", "APG").execute(model, 0.5, 5.0, 0.0).result[0],
+    "TCFG": lambda model: node("nodes_tcfg", "TCFG").execute(model).result[0],
+    "simple SLG": lambda model: (
+        node("nodes_slg", "SkipLayerGuidanceDiTSimple").execute(model, 0.0, 1.0, "1").result[0]
+    ),
+}
+"""Native nodes that act on guidance, by the hook of the MODEL that they use."""
+hooks = pytest.mark.parametrize("hook", HOOKS.values(), ids=HOOKS)
+
+
+@hooks
+def test_hooks_of_the_model_act_as_under_the_native_guider(pack, room, model, adapter, hook):
+    attached = hook(room.attaching.attach(model, adapter))
+    found, expected = (run(guider) for guider in (decoupled_guider(pack, attached, 3, 3, 3, 3), native_guider(pack, attached, 3)))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@hooks
+def test_hooks_of_the_model_act_with_a_scale_for_each_modality(pack, room, model, adapter, hook):
+    attached = room.attaching.attach(model, adapter)
+    hooked, plain = (run(decoupled_guider(pack, one, 3, 2, 4, 1.5)) for one in (hook(attached), attached))
+    assert hooked.isfinite().all() and (hooked - plain).abs().max() > 1e-3
+
+
+def test_hooks_get_the_full_state_and_the_empty_one(pack, room, model, adapter):
+    attached, told = room.attaching.attach(model, adapter), {}
+    full, null = (predict(attached, conditioning(room, kept)) for kept in (ALL, ()))
+    expected = run(decoupled_guider(pack, attached, 3, 2, 4, 1.5))
+
+    def native_sum(args: dict) -> Tensor:
+        return args["uncond"] + args["cond_scale"] * (args["cond"] - args["uncond"])
+
+    def note(args: dict) -> Tensor:
+        told.update(args)
+        return args["denoised"]
+
+    hooked = attached.clone()
+    hooked.set_model_sampler_cfg_function(native_sum)
+    hooked.set_model_sampler_post_cfg_function(note)
+    torch.testing.assert_close(run(decoupled_guider(pack, hooked, 3, 2, 4, 1.5)), expected, atol=1e-4, rtol=1e-5)
+    latents = hooked.get_model_object("latent_format").process_out
+    for key, state in (("cond_denoised", full), ("uncond_denoised", null), ("denoised", expected)):
+        torch.testing.assert_close(latents(told[key].cpu()), state, atol=1e-4, rtol=1e-5)
+    assert told["cond_scale"] == 3
+
+
+def test_samplers_that_want_the_unconditional_get_it(pack, room, model, adapter):
+    """The cfg_pp samplers ask for it through a hook, at a scale of 1 too."""
+    attached = room.attaching.attach(model, adapter)
+    for scale in (1.0, 2.0):
+        made = []
+        for guider in (decoupled_guider(pack, attached, *[scale] * 4), native_guider(pack, attached, scale)):
+            made.append(run(guider, sigmas=(0.9, 0.5, 0.0), sampler="euler_cfg_pp"))
+        torch.testing.assert_close(*made, atol=1e-4, rtol=1e-4)
+
+
+def test_the_hook_that_cannot_act_is_named(pack, room, model, adapter, caplog):
+    attached = room.attaching.attach(model, adapter)
+    rescaled = HOOKS["RescaleCFG"](attached)
+    silent = decoupled_guider(pack, rescaled, 0, 2, 2, 2)
+    assert "sampler_cfg_function (RescaleCFG and the like) has no effect where text_scale is 0" in caplog.text
+    torch.testing.assert_close(run(silent), run(decoupled_guider(pack, attached, 0, 2, 2, 2)), atol=1e-5, rtol=1e-5)
+    caplog.clear()
+    decoupled_guider(pack, rescaled, 2, 2, 3, 2)
+    assert not caplog.text
 
 
 def test_states_are_conditions_of_their_own(pack, room):
@@ -417,7 +617,8 @@ def covered_frames(room, calls: list[Call], audio: Tensor) -> set[int]:
         length = call.x.shape[2]
         heard = next(row for row in call.conditions[room.conditions.AUDIO] if row.any())
         assert heard.shape[1] == length
-        assert call.conditions[room.conditions.POSE].shape[2] == call.conditions[room.conditions.POSE_GATE].shape[2] == length
+        lengths = {call.conditions[key].shape[2] for key in (embedded_pose(room), room.conditions.POSE_GATE)}
+        assert lengths == {length}
         (start,) = [s for s in range(audio.shape[2]) if torch.equal(audio[0, :, s : s + length].to(heard), heard)]
         covered |= set(range(start, start + length))
     return covered
