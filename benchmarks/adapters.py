@@ -21,11 +21,12 @@ from apoavatar_core.grid import FRAMES_PER_LATENT, LATENTS_PER_TOKEN, PIXELS_PER
 
 from . import attention_forms, measuring
 from .attention_forms import BATCHED, BLOCK_DIAGONAL, DENSE, Attention
-from .contestants import NATIVE, OURS, PLAIN, WARM_START, Contestants, during_sampling
+from .contestants import NATIVE, OURS, PLAIN, WARM_START, Contestants, condition_bytes, during_sampling
 from .report import Finding, Target, as_json, heading, machine, of_rounds, ratios, table
 from .sizes import SIZES, Size
 
-SECONDS_TARGET = Target("≤", 1.05)
+SECONDS_TARGET = Target("≤", 1.02)
+MEMORY_TARGET = Target("≤", 1.1)
 GROWTH_TARGET = Target("≤", 1.1)
 SAME = {"float32": Target("≤", 1e-5), "bfloat16": Target("≤", 2e-2)}
 """Largest difference, as a part of the largest value, between two ways to compute the same thing."""
@@ -36,6 +37,7 @@ SECONDS = "seconds of a call"
 AUDIO_TOKENS = 8 * FRAMES_PER_LATENT
 """Of InfiniteTalk, per latent frame."""
 MEBIBYTE = 2**20
+EMBEDDING = ("embedding", 0)
 
 Contest = tuple[str, int]
 """A contestant, and the video frames of its clip."""
@@ -43,11 +45,14 @@ Contest = tuple[str, int]
 
 @dataclass(frozen=True)
 class Calls:
-    """What was measured of calls of the model: bytes beside the weights, operations, and the seconds of each round."""
+    """What was measured of calls of the model: bytes beside the weights, with the conditions that are held from call to
+    call; operations; the seconds of each round; and of embedding the pose, which comes once before all of them.
+    """
 
     peak_bytes: dict[Contest, int]
     operations: dict[str, int]
     seconds: dict[Contest, list[float]]
+    embedding_seconds: list[float]
 
 
 @dataclass(frozen=True)
@@ -146,11 +151,19 @@ def measure_calls(contestants: Contestants, device: torch.device, say: Callable[
         for name, frames in measured
     }
     say("measuring memory, counting operations ...")  # and warming up
-    peak_bytes = {key: probe(lambda call: measuring.peak_bytes(call, device)) for key, probe in probes.items()}
+    peak_bytes = {key: probe(partial(peak_and_conditions, guiders[key[1]][key[0]], device)) for key, probe in probes.items()}
     operations = {name: probe(measuring.operations) for (name, frames), probe in probes.items() if frames == longest}
     say(f"timing {contestants.size.rounds} rounds ...")
     timed = {key: partial(probe, lambda call: measuring.seconds(call, device)) for key, probe in probes.items()}
-    return Calls(peak_bytes, operations, measuring.in_rounds(timed, contestants.size.rounds))
+    timed[EMBEDDING] = partial(measuring.seconds, contestants.embed_pose(longest), device)
+    timed[EMBEDDING]()  # warming up
+    seconds = measuring.in_rounds(timed, contestants.size.rounds)
+    return Calls(peak_bytes, operations, seconds, seconds.pop(EMBEDDING))
+
+
+def peak_and_conditions(guider, device: torch.device, call: Callable[[], object]) -> int:
+    """Bytes of a call at its peak and of what a sampling holds for all of its calls."""
+    return measuring.peak_bytes(call, device) + condition_bytes(guider)
 
 
 def cost(calls: Calls, frames: int, peak: float) -> list[Finding]:
@@ -164,6 +177,10 @@ def cost(calls: Calls, frames: int, peak: float) -> list[Finding]:
         time_ratio(NATIVE, PLAIN, taken),
         time_ratio(OURS, PLAIN, taken),
         time_ratio(OURS, NATIVE, taken, SECONDS_TARGET),
+        of_rounds(
+            "embedding_per_call", SECONDS, "embedding the pose, once before all calls / a call of " + OURS,
+            ratios(calls.embedding_seconds, taken[OURS]),
+        ),
         Finding("operations_ratio", group, f"{OURS} / {NATIVE}", more_work),
         of_rounds("share_of_peak", group, f"{OURS}, a second, / those of a large matrix product", shares),
     ]
@@ -203,10 +220,10 @@ def memory(calls: Calls, frames: int, weight_bytes: Mapping[str, int]) -> list[F
     """What a call holds at its peak, without and with the weights of all layers."""
     peaks = {name: calls.peak_bytes[name, frames] for name in (PLAIN, NATIVE, OURS)}
     totals = {name: peak + weight_bytes[name] for name, peak in peaks.items()}
-    group = "peak memory of a call, beside the weights"
+    group = "peak memory of a call and the conditions that it is called with, beside the weights"
     return [
         *(Finding(f"peak_{key(name)}", group, name, peak / MEBIBYTE, "MiB") for name, peak in peaks.items()),
-        Finding("peak_ratio", group, f"{OURS} / {NATIVE}", peaks[OURS] / peaks[NATIVE]),
+        Finding("peak_ratio", group, f"{OURS} / {NATIVE}", peaks[OURS] / peaks[NATIVE], target=MEMORY_TARGET),
         Finding("peak_ratio_with_weights", group, f"{OURS} / {NATIVE}, weights included", totals[OURS] / totals[NATIVE]),
     ]
 

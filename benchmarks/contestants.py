@@ -58,7 +58,8 @@ class Contestants:
         self.warm_start = with_adapter(self.model, config, start)
         # As training leaves it: zeros in the new branches might be multiplied faster than numbers.
         acting = random_like({name: tensor for name, tensor in start.items() if is_new(name)}, self.dtype, seed=2)
-        self.adapted = with_adapter(self.model, config, start | acting)
+        self.adapter = load_adapter(config, start | acting)
+        self.adapted = attach(self.model, self.adapter)
         backbone = bytes_of(self.model.model.state_dict())
         self.weight_bytes = {
             PLAIN: backbone,
@@ -78,6 +79,14 @@ class Contestants:
             OURS: guider(self.adapted, conditions.with_conditions(native, seen)),
             WARM_START: guider(self.warm_start, conditions.with_conditions(native, heard)),
         }
+
+    @torch.inference_mode()
+    def embed_pose(self, frames: int) -> Callable[[], Tensor]:
+        """A call that embeds the pose of a clip, as it is done once before the steps."""
+        pictures, gate = pose(frames, *self.size.picture).values()
+        comfy.model_management.load_models_gpu([self.adapter])
+        device = comfy.model_management.get_torch_device()
+        return torch.inference_mode()(lambda: self.adapter.model.pose_adapter.merged(pictures, gate, device, self.dtype))
 
     def noise(self, frames: int) -> Tensor:
         """[1, 16, T_lat, h, w]."""
@@ -99,6 +108,12 @@ def during_sampling(guider, noise: Tensor, probe: Callable[[Callable[[], Tensor]
     picture, sigmas = torch.zeros_like(noise), torch.tensor([SIGMA, 0.0])
     guider.sample(noise, picture, comfy.samplers.KSAMPLER(sampler), sigmas, disable_pbar=True, seed=0)
     return found[0]
+
+
+def condition_bytes(guider) -> int:
+    """Of the tensors that ComfyUI holds for the positive condition during a sampling."""
+    (condition,) = guider.conds["positive"]
+    return bytes_of({name: given.cond for name, given in condition["model_conds"].items() if torch.is_tensor(given.cond)})
 
 
 def random(*shape: int, seed: int) -> Tensor:

@@ -9,14 +9,17 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from ..grid import FRAMES_PER_LATENT
+from .pose_adapter import is_open
 
 CHANNELS = 16
 FULL_SIZE, HALVED = (1, 1, 1), (1, 2, 2)
 QUARTERED_IN_TIME = (2, 2, 2)
-LATENT_FRAMES_AT_ONCE = 8
-"""That are embedded together, at the pictures' full size."""
-SEEN_BESIDE = 1
-"""Latent frames: four layers of three frames each see four frames to either side."""
+LATENT_FRAMES_AT_ONCE = 4
+"""Whose pictures go through the stack together, most layers of which work at their full size."""
+SEEN_BEFORE, SEEN_BEHIND = 2, 1
+"""Latent frames that one depends on: of its four frames 0 … 3 the last strided layer sees −1 … 1 of every second, the one
+before it −3 … 3, and the four before those one more frame each to either side, −7 … 7.
+"""
 
 
 class UniAnimatePose(nn.Module):
@@ -51,45 +54,45 @@ class UniAnimatePose(nn.Module):
             )
         )  # fmt: skip
 
-    def embedded(self, frames: Tensor, device: torch.device | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        """Arguments as of `PoseAdapter.embedded` → [B, 4·16, T_lat, H/2, W/2]. The first latent frame's four pictures are the
-        clip's first, which are the three repeats that UniAnimate puts in front.
+    def merged(
+        self, frames: Tensor, gate: Tensor, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """Arguments as of `PoseAdapter.merged` → [B, 16, T_lat, h, w]. The first latent frame's four pictures are the clip's
+        first, which are the three repeats that UniAnimate puts in front.
         """
         latent_frames = frames.shape[2]
         pieces = []
         for start in range(0, latent_frames, LATENT_FRAMES_AT_ONCE):
             stop = min(start + LATENT_FRAMES_AT_ONCE, latent_frames)
-            first, last = max(start - SEEN_BESIDE, 0), min(stop + SEEN_BESIDE, latent_frames)
-            seen = self._embedded_piece(frames[:, :, first:last].to(device=device, dtype=dtype))
-            pieces.append(seen[:, :, start - first : stop - first])
+            first, last = max(start - SEEN_BEFORE, 0), min(stop + SEEN_BEHIND, latent_frames)
+            few = frames[:, :, first:last].to(device=device, dtype=dtype)
+            pieces.append(self._merged_piece(few, gate[:, :, first:last])[:, :, start - first : stop - first])
         return torch.cat(pieces, dim=2)
 
-    def _embedded_piece(self, frames: Tensor) -> Tensor:
+    def _merged_piece(self, frames: Tensor, gate: Tensor) -> Tensor:
         x = rearrange(frames, "b (f c) t h w -> b c (t f) h w", c=3)
         for convolution in self.embed:
             x = nn.functional.silu(convolution(x))
-        return rearrange(x, "b c (t f) h w -> b (f c) t h w", f=FRAMES_PER_LATENT)
-
-    def numbers_to_embed(self, shape: Sequence[int]) -> int:
-        """How many numbers `embedded` holds at once, at most, for frames of this shape."""
-        batch, _, latent_frames, height, width = shape
-        pixels = batch * FRAMES_PER_LATENT * height * width
-        at_once = min(latent_frames, LATENT_FRAMES_AT_ONCE + 2 * SEEN_BESIDE)
-        result = latent_frames * CHANNELS // 4
-        # The result in pieces, then in one; pictures; a layer's input, what it makes of it, and that after its activation.
-        return pixels * (2 * result + at_once * (2 * 3 + 3 * CHANNELS))
-
-    def prior(self, embedding: Tensor, gate: Tensor) -> Tensor:
-        """Shapes as of `PoseAdapter.prior`."""
-        x = rearrange(embedding, "b (f c) t h w -> b c (t f) h w", f=FRAMES_PER_LATENT)
         x = x * rearrange(gate, "b f t -> b 1 (t f) 1 1").to(x)
         for convolution in self.merge:
             x = nn.functional.silu(convolution(x))
-        return rearrange(self.tokens(x), "b d t h w -> b t (h w) d") * is_open(gate).to(x)
+        return x
+
+    def numbers_to_merge(self, shape: Sequence[int]) -> int:
+        """How many numbers `merged` holds at once, at most, for frames of this shape."""
+        batch, _, latent_frames, height, width = shape
+        at_once = FRAMES_PER_LATENT * min(latent_frames, SEEN_BEFORE + LATENT_FRAMES_AT_ONCE + SEEN_BEHIND)
+        result = CHANNELS * latent_frames * (height // 8) * (width // 8)
+        # The result in pieces, then in one; pictures; a layer's input, what it makes of it, and that after its activation.
+        return batch * (2 * result + at_once * height * width * (2 * 3 + 3 * CHANNELS))
+
+    def prior(self, merged: Tensor, gate: Tensor) -> Tensor:
+        """Shapes as of `PoseAdapter.prior`."""
+        return rearrange(self.tokens(merged), "b d t h w -> b t (h w) d") * is_open(gate).to(merged)
 
     def forward(self, frames: Tensor, gate: Tensor) -> Tensor:
         """Shapes as of `PoseAdapter.forward`."""
-        return self.prior(self.embedded(frames), gate)
+        return self.prior(self.merged(frames, gate), gate)
 
     def embedded_reference(self, picture: Tensor) -> Tensor:
         """The rendered pose of the portrait [B, 3, 1, H, W] in 0 … 1 → [B, image_channels, 1, h, w] in latents."""
@@ -103,8 +106,3 @@ class UniAnimatePose(nn.Module):
         nothing where the driving pose is null, whose gate is [B, 4, T_lat].
         """
         return embedding * is_open(gate)[..., None].to(embedding)
-
-
-def is_open(gate: Tensor) -> Tensor:
-    """1 where any frame of a clip acts, 0 for the null pose: [B, 4, T_lat] → [B, 1, 1, 1]."""
-    return (gate != 0).any(2).any(1)[:, None, None, None]

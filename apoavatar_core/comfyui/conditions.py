@@ -23,7 +23,7 @@ REFERENCE_POSE = "apoavatar_reference_pose"
 """[B, 3, 1, H, W] in 0 … 1."""
 EMBEDDED = {POSE: "apoavatar_embedded_pose", REFERENCE_POSE: "apoavatar_embedded_reference_pose"}
 """In the place of these pictures from the beginning of a sampling on (`EmbedPoses`): what the adapter's pose model makes of
-them before the gate, which no step and no state of Eq. 8 changes. Time stays on dimension 2.
+them that no step changes. Time stays on dimension 2.
 """
 MOTION = "apoavatar_motion"
 """[B, C, k, h, w] latents of earlier frames, in the VAE's own scale, that the clip goes on from."""

@@ -109,7 +109,7 @@ def load_adapter(config: AdapterConfig, tensors: dict[str, torch.Tensor]) -> Mod
         dtype=comfy.utils.weight_dtype(tensors),
     )
     adapter.load_state_dict(tensors, assign=True)  # each tensor in its own precision; manual_cast casts when it computes
-    return patcher_of(adapter)
+    return patcher_of(adapter.eval().requires_grad_(False))
 
 
 def patcher_of(adapter: ApoAvatarAdapter) -> ModelPatcher:

@@ -1,7 +1,8 @@
 """The hooks of a sampling, in the order in which they run.
 
-`EmbedPoses` embeds the pose once, before the first step. Then, in each forward call: `TakeConditions` takes the adapter's conditions out of the call; `EnterBlocks`, in the place of block 0, adds the pose prior
-and refines the audio, once per step; `InjectAudio` lets the video hear it after every block's text attention.
+`EmbedPoses` embeds the poses once, before the first step. Then, in each forward call: `TakeConditions` takes the adapter's
+conditions out of the call; `EnterBlocks`, in the place of block 0, adds the pose prior and refines the audio, once per step;
+`InjectAudio` lets the video hear it after every block's text attention.
 """
 
 from __future__ import annotations
@@ -49,20 +50,21 @@ class AdapterPatch:
 
 
 def embedded_poses(
-    adapter: ApoAvatarAdapter, pictures: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype
+    adapter: ApoAvatarAdapter, conditions: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """The embeddings of what there is of POSE and REFERENCE_POSE, under the names of EMBEDDED.
+    """The embeddings of what there is of POSE (with its POSE_GATE) and REFERENCE_POSE, under the names of EMBEDDED.
 
     Raises:
         ValueError: the adapter has no use for the pose of the reference.
     """
     found = {}
-    if POSE in pictures:
-        found[EMBEDDED[POSE]] = adapter.pose_adapter.embedded(pictures[POSE], device, dtype)
-    if REFERENCE_POSE in pictures:
+    if POSE in conditions:
+        gate = repeat_to_batch_size(conditions[POSE_GATE], len(conditions[POSE]))
+        found[EMBEDDED[POSE]] = adapter.pose_adapter.merged(conditions[POSE], gate, device, dtype)
+    if REFERENCE_POSE in conditions:
         if adapter.config.unianimate_image_channels is None:
             raise ValueError("This adapter has no use for the pose of the reference: leave reference_pose open.")
-        reference = pictures[REFERENCE_POSE].to(device, dtype)
+        reference = conditions[REFERENCE_POSE].to(device, dtype)
         found[EMBEDDED[REFERENCE_POSE]] = adapter.pose_adapter.embedded_reference(reference)
     return found
 
@@ -79,24 +81,27 @@ class EmbedPoses(AdapterPatch):
 
         def embedded(condition: dict) -> dict:
             given = condition["model_conds"]
-            pictures = {key: given[key].cond for key in EMBEDDED if key in given}
-            same = tuple((key, id(picture)) for key, picture in pictures.items())  # as in positive and negative
+            if given.keys().isdisjoint(EMBEDDED):
+                return condition
+            poses = {key: given[key].cond for key in (*EMBEDDED, POSE_GATE) if key in given}
+            same = tuple((key, id(tensor)) for key, tensor in poses.items())  # as in positive and negative
             if same not in known:
-                known[same] = self.embed(pictures, model) if pictures else {}
+                known[same] = self.embed(poses, model)
             rest = {key: value for key, value in given.items() if key not in EMBEDDED}
             return {**condition, "model_conds": rest | known[same]}
 
         conds = {name: [embedded(condition) for condition in conditions] for name, conditions in conds.items()}
         return executor(model, noise_shape, conds, *args, **kwargs)
 
-    def embed(self, pictures: dict[str, torch.Tensor], model: ModelPatcher) -> dict[str, SharedCondition]:
+    def embed(self, poses: dict[str, torch.Tensor], model: ModelPatcher) -> dict[str, SharedCondition]:
         """Their embeddings on the device and in the precision in which the model computes."""
         dtype = model.model.get_dtype_inference()
-        numbers = sum(self.patcher.model.pose_adapter.numbers_to_embed(picture.shape) for picture in pictures.values())
+        adapter, pictures = self.patcher.model, (poses[key] for key in EMBEDDED if key in poses)
+        numbers = sum(adapter.pose_adapter.numbers_to_merge(few.shape) for few in pictures)
         comfy.model_management.load_models_gpu(
             [self.patcher], memory_required=numbers * comfy.model_management.dtype_size(dtype)
         )
-        found = embedded_poses(self.patcher.model, pictures, model.load_device, dtype)
+        found = embedded_poses(adapter, poses, model.load_device, dtype)
         return {key: SharedCondition(tensor) for key, tensor in found.items()}
 
 
@@ -104,9 +109,8 @@ class TakeConditions(AdapterPatch):
     """DIFFUSION_MODEL wrapper: moves the adapter's conditions from the call into `transformer_options`."""
 
     def __call__(self, executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options={}, **kwargs):
-        # Where no sampler called, as in training, the poses are pictures still.
-        pictures = {key: kwargs.pop(key) for key in EMBEDDED if key in kwargs}
-        kwargs |= embedded_poses(self.patcher.model, pictures, x.device, x.dtype)
+        kwargs |= embedded_poses(self.patcher.model, kwargs, x.device, x.dtype)  # pictures where no sampler calls: in training
+        kwargs = {key: value for key, value in kwargs.items() if key not in EMBEDDED}
         names = (AUDIO, EMBEDDED[POSE], POSE_GATE, EMBEDDED[REFERENCE_POSE])
         audio, pose, gate, reference = (kwargs.pop(name, None) for name in names)
         if has_clip_vision(executor.class_obj) and clip_fea is None:
@@ -160,16 +164,17 @@ def step_conditions(transformer_options: dict) -> StepConditions:
 def with_pose_prior(
     video: torch.Tensor, pose: torch.Tensor, gate: torch.Tensor, adapter: ApoAvatarAdapter
 ) -> torch.Tensor:
-    """Video tokens [B, T_lat, N_v, d] plus the prior of the embedded pose behind its gate [B, 4, T_lat].
+    """Video tokens [B, T_lat, N_v, d] plus the prior of the embedded pose, where its gate [B, 4, T_lat] is not null.
 
-    One clip and state after the other, so that the activations of one are freed before those of the next are made.
+    One clip and state after the other, so that one prior is freed before the next is made.
 
     Args:
         pose: [N, C, T_lat, h, w] of the N clips that each state of the batch has; or of one that is the same for all.
     """
-    clips = cycle(pose.to(video).split(1))
-    states = zip(video.split(1), gate.to(video).split(1))
-    return torch.cat([tokens + adapter.pose_adapter.prior(next(clips), opening) for tokens, opening in states])
+    video = video.clone()
+    for clip, (embedded, opening) in enumerate(zip(cycle(pose.to(video).split(1)), gate.split(1))):
+        video[clip : clip + 1] += adapter.pose_adapter.prior(embedded, opening)
+    return video
 
 
 class EnterBlocks(AdapterPatch):

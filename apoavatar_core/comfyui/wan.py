@@ -107,5 +107,5 @@ def held_latents(x: torch.Tensor, image_condition: torch.Tensor | None) -> torch
     """
     if image_condition is None or image_condition.shape[1] != MASK_CHANNELS + x.shape[1]:
         return x
-    given = image_condition[:, :MASK_CHANNELS].amin(1, keepdim=True) > 0
-    return torch.where(given, image_condition[:, MASK_CHANNELS:].to(x), x)
+    mask, latents = image_condition.to(x).split([MASK_CHANNELS, x.shape[1]], dim=1)
+    return torch.where(mask.amin(1, keepdim=True) > 0, latents, x)

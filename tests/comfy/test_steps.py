@@ -36,13 +36,15 @@ def random_tensor(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def wan_model(dim: int = DIM, layers: int = LAYERS, in_dim: int = CHANNELS):
+def wan_model(dim: int = DIM, layers: int = LAYERS, in_dim: int = CHANNELS, model_type: str = "t2v"):
     """A MODEL with a small random Wan backbone, through ComfyUI's own loader."""
     import comfy.sd
     from comfy.ldm.wan.model import WanModel
 
     told = {"num_heads": HEADS, "text_dim": TEXT_DIM, "text_len": TEXT_LENGTH}
-    network = WanModel(operations=torch.nn, dim=dim, ffn_dim=2 * dim, num_layers=layers, in_dim=in_dim, **told)
+    network = WanModel(
+        operations=torch.nn, model_type=model_type, dim=dim, ffn_dim=2 * dim, num_layers=layers, in_dim=in_dim, **told
+    )
     weights = {}
     for seed, (name, tensor) in enumerate(network.state_dict().items()):
         fan_in = tensor[0].numel() if tensor.ndim > 1 else 100
@@ -356,7 +358,7 @@ def test_comfyui_is_told_what_embedding_takes(room, model, adapter, monkeypatch)
     predict(room.attaching.attach(model, adapter), conditioning(room))
     (first, memory), (then, _) = told
     assert first == [adapter] and then[0].is_clone(model), "the backbone is loaded after the embedding is made"
-    assert memory == 4 * adapter.model.pose_adapter.numbers_to_embed((1, 12, LATENT_LENGTH, SIDE, SIDE))
+    assert memory == 4 * adapter.model.pose_adapter.numbers_to_merge((1, 12, LATENT_LENGTH, SIDE, SIDE))
 
 
 @torch.inference_mode()
@@ -384,6 +386,19 @@ def test_clips_of_one_batch_have_poses_of_their_own(pack, room, model, adapter):
     torch.testing.assert_close(made(poses), torch.cat([first, second]), atol=1e-4, rtol=1e-5)
 
 
+def test_poses_that_differ_are_not_shared(pack, room, model, adapter):
+    """A negative condition with a pose of its own, as a user may make it."""
+    attached = room.attaching.attach(model, adapter)
+    guider = native_guider(pack, attached, 3.0)
+    other = {room.conditions.POSE: random_tensor(1, 12, LATENT_LENGTH, SIDE, SIDE, seed=19).sigmoid()}
+    guider.set_conds(conditioning(room), room.conditions.with_conditions(conditioning(room), other))
+    positive, negative = (predict(attached, each) for each in (
+        conditioning(room), room.conditions.with_conditions(conditioning(room), other)
+    ))  # fmt: skip
+    assert (positive - negative).abs().max() > 1e-3
+    torch.testing.assert_close(run(guider), negative + 3 * (positive - negative), atol=1e-4, rtol=1e-4)
+
+
 def test_a_call_past_the_wrappers_is_refused_in_one_sentence(room, model, adapter):
     attached = room.attaching.attach(model, adapter)
     options = attached.model_options["transformer_options"]
@@ -397,11 +412,13 @@ def test_a_call_past_the_wrappers_is_refused_in_one_sentence(room, model, adapte
 # --- guidance
 
 
-def decoupled_guider(pack, model, *scales: float, kept=ALL, length: int = LATENT_LENGTH):
+def decoupled_guider(pack, model, *scales: float, kept=ALL, length: int = LATENT_LENGTH, **extras):
     room, guidance = pack("apoavatar_core.comfyui"), pack("apoavatar_core.guidance")
     positive = conditioning(room, kept, length)
     negative = conditioning(room, [modality for modality in kept if modality != "text"], length)
     negative[0][1]["model_conds"] = positive[0][1]["model_conds"]  # the same tensors in both, as the node makes them
+    for _, known in (*positive, *negative):
+        known.update(extras)
     return pack("apoavatar_core.comfyui.guider").DecoupledGuider(model, positive, negative, guidance.GuidanceScales(*scales))
 
 
@@ -455,6 +472,21 @@ def test_batched_states_differ_in_nothing_but_their_nulls(pack, room, model, ada
     assert sorted(bool(row.any()) for row in audio) == [False] * 3 + [True] * 2
     assert sorted(bool(row.any()) for row in gate) == [False] * 4 + [True]
     assert len(call.conditions[embedded_pose(room)]) == 1, "all states share one pose"
+
+
+def test_empty_image_is_an_empty_clip_vision_embedding_too(pack, room, adapter):
+    """The two states without the image see nothing of the portrait, by whichever way the model looks at it."""
+    import comfy.clip_vision
+
+    seen = comfy.clip_vision.Output()
+    seen["penultimate_hidden_states"] = random_tensor(1, 257, 1280, seed=18)
+    looking, calls = recorded(room.attaching.attach(wan_model(model_type="i2v"), adapter))
+    run(decoupled_guider(pack, looking, 5, 4, 3, 2, clip_vision_output=seen))
+    (call,) = calls
+    embeddings, gate = call.conditions["clip_fea"], call.conditions[room.conditions.POSE_GATE]
+    assert len(embeddings) == len(gate) == 5
+    assert [bool(row.any()) for row in embeddings].count(True) == 3
+    assert embeddings[gate.flatten(1).any(1)].any(), "the full state sees it"
 
 
 def test_pose_scale_does_not_matter_without_a_pose(pack, room, model, adapter):

@@ -334,8 +334,9 @@ POSE_MODELS = {
 def test_embedding_a_pose_holds_no_more_memory_than_it_says(make, latent_frames: int) -> None:
     # Of a batch of one PyTorch would make a matrix of patches on one CPU thread.
     adapter, frames = with_random_weights(make()), random_tensor(2, 12, latent_frames, 64, 64).double()
-    said = 4 * adapter.numbers_to_embed(frames.shape)
-    held = measuring.peak_bytes(lambda: adapter.embedded(frames, dtype=torch.float32), torch.device("cpu"))
+    gate = torch.ones(2, 4, latent_frames)
+    said = 4 * adapter.numbers_to_merge(frames.shape)
+    held = measuring.peak_bytes(lambda: adapter.merged(frames, gate, dtype=torch.float32), torch.device("cpu"))
     assert 0.5 * said < held <= said
 
 
