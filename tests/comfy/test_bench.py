@@ -120,7 +120,7 @@ def test_growth_is_the_exponent_of_what_is_added(adapters) -> None:
         seconds |= {(adapters.OURS, count): [5.0 + length**power, 6.0 + length**power] for count, length in lengths.items()}
         peaks = {(adapters.PLAIN, count): 10 for count in frames}
         peaks |= {(adapters.OURS, count): 10 + added_bytes * length for count, length in lengths.items()}
-        return [finding.verdict for finding in adapters.growth(adapters.Calls(peaks, {}, seconds, []), frames)]
+        return [finding.verdict for finding in adapters.growth(adapters.Calls(peaks, {}, {}, seconds, []), frames)]
 
     assert verdicts(1.0, 7) == ["met", "met"]
     assert verdicts(1.5, 7) == ["MISSED", "met"]
