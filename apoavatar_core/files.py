@@ -27,6 +27,16 @@ def whole_file(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder on the disk, where the system can open folders (Windows cannot)."""
+    if os.name == "posix":
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write bytes, or text in UTF-8, as a whole file."""
     with whole_file(path) as unfinished:

@@ -23,7 +23,12 @@ def save_adapter(path: Path, adapter: ApoAvatarAdapter, dtype: torch.dtype = tor
 
 def write_adapter(path: Path, config: AdapterConfig, tensors: dict[str, Tensor]) -> None:
     """Write weights as they are, with their configuration."""
-    write_tensors(Path(path), tensors, {"format": FORMAT, "config": json.dumps(asdict(config))})
+    write_tensors(Path(path), tensors, adapter_metadata(config))
+
+
+def adapter_metadata(config: AdapterConfig) -> dict[str, str]:
+    """What an adapter file says about its tensors."""
+    return {"format": FORMAT, "config": json.dumps(asdict(config))}
 
 
 def read_adapter(path: Path) -> tuple[AdapterConfig, dict[str, Tensor]]:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from ..files import write_whole
+from ..files import whole_file
+
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""safetensors' names."""
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -29,8 +47,35 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file that appears under its name only when it is whole; its folder is made when missing."""
-    # safetensors' own save_file makes files that only their owner can read.
-    write_whole(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
+    layout = {name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
+    stream_tensors(path, layout, tensors.__getitem__, metadata)
+
+
+def stream_tensors(
+    path: Path,
+    layout: dict[str, tuple[torch.dtype, torch.Size]],
+    tensor: Callable[[str], Tensor],
+    metadata: dict[str, str],
+) -> None:
+    """Write a safetensors file as `write_tensors` does, asking for one tensor after the other.
+
+    safetensors' own writer wants all of them at once and makes files that only their owner can read.
+    layout: dtype and shape by name; tensor: the values of a name, on any device.
+    """
+    # Wide numbers first keeps every tensor where its numbers may lie.
+    order = sorted(layout, key=lambda name: -layout[name][0].itemsize)
+    header, end = {"__metadata__": metadata}, 0
+    for name in order:
+        dtype, shape = layout[name]
+        start, end = end, end + dtype.itemsize * math.prod(shape)
+        header[name] = {"dtype": DTYPES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+    described = json.dumps(header).encode()
+    described += b" " * (-len(described) % 8)
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        file.write(len(described).to_bytes(8, "little") + described)
+        for name in order:
+            values = tensor(name).detach().to("cpu", layout[name][0]).contiguous()
+            file.write(values.reshape(-1).view(torch.uint8).numpy())
 
 
 def _open(path: Path, read):
