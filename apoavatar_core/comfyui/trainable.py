@@ -80,7 +80,7 @@ def load_dit(path: Path) -> nn.Module:
     """
     tensors, metadata = comfy.utils.load_torch_file(str(path), safe_load=True, return_metadata=True)
     dit = dit_for(path, tensors, metadata)
-    missing, unexpected = dit.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
+    missing, unexpected = dit.load_state_dict(tensors, strict=False)  # which widens one tensor at a time
     if missing or unexpected:
         raise ValueError(f"backbone: {path} is no plain Wan model ({(missing + unexpected)[0]} is missing or too much)")
     return dit

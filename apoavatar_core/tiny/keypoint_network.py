@@ -1,6 +1,6 @@
 """Train the keypoint network of the tiny preset on drawn frames of the synthetic speaker.
 
-    python -m apoavatar_core.tiny keypoints --out pose.safetensors --steps 1500
+    python -m apoavatar_core.tiny keypoints --out pose.safetensors
 
 A run that was stopped (Ctrl-C, power cut) goes on with `--resume`.
 """
@@ -8,11 +8,10 @@ A run that was stopped (Ctrl-C, power cut) goes on with `--resume`.
 from __future__ import annotations
 
 import argparse
-import json
 import math
+import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +19,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..pose.checkpoint import load_keypoint_network, save_keypoint_network
+from ..pose.network_file import load_keypoint_network, save_keypoint_network
 from ..pose.estimator import KeypointNetwork, KeypointNetworkConfig
 from ..pose.heatmaps import encode_heatmaps, window_centroids
 from ..pose.keypoints import GROUPS, LIPS, VISIBLE
 from ..precision import autocast
-from ..training.optimizers import half_cosine, set_learning_rate
-from ..training.state import load_state, save_state
+from ..settings import Count, Positive, Settings, Share, WholeNumber, read_settings
+from ..training.optimizers import set_learning_rate
+from ..training.schedule import half_cosine, warm_up
+from ..training.state import (
+    StoredTensors, fill_optimizers, fingerprint, newest_state, optimizer_tensors, read_facts, save_state,
+)
 from .keypoint_accuracy import held_out_clips, measure
 from .keypoint_drawings import Drawings, augment
 
+CONFIG = Path(__file__).with_name("configs") / "tiny_keypoints.yaml"
+CHANGEABLE = ("steps", "save_every")
+"""Between the parts of a run: how long it is and how often it saves."""
 _MOUTH_WEIGHT = 4.0  # a shut and a wide open mouth differ by two heatmap cells; other points can afford half a cell
 
 
-@dataclass(frozen=True)
-class KeypointTrainingConfig:
+class KeypointTrainingConfig(Settings):
     """One run.
 
     Attributes:
@@ -49,14 +54,14 @@ class KeypointTrainingConfig:
         seed: of weights, drawings and augmentation.
     """
 
-    network: KeypointNetworkConfig = field(default_factory=KeypointNetworkConfig)
-    steps: int = 1500
-    batch_size: int = 8
-    new_share: float = 0.375
-    pool_size: int = 2048
-    learning_rate: float = 2.5e-3
-    save_every: int = 100
-    seed: int = 0
+    network: KeypointNetworkConfig = KeypointNetworkConfig()
+    steps: Count = 1500
+    batch_size: Count = 8
+    new_share: Share = 0.375
+    pool_size: Count = 2048
+    learning_rate: Positive = 2.5e-3
+    save_every: Count = 100
+    seed: WholeNumber = 0
 
 
 def train_keypoints(
@@ -64,14 +69,14 @@ def train_keypoints(
 ) -> KeypointNetwork:
     """Train a network and write it to `out`.
 
-    The state of an unfinished run lies beside `out` as `<name>.state`, is written atomically and goes when the run is
-    finished. Ctrl-C saves it, too.
+    The state of an unfinished run lies beside `out` in the folder `<name>.state`, whole at any time, and goes when the run
+    is finished. Ctrl-C saves it, too.
 
     Args:
         config: the run.
         out: the safetensors file to write.
-        resume: go on with the state beside `out`, when there is one, instead of starting anew. The number of steps may
-            have changed since, nothing else.
+        resume: go on with the state beside `out`, when there is one, instead of starting anew. The number of steps
+            and how often it saves may have changed since, nothing else.
         start: a trained network to begin with, of the size in `config`; random weights when None.
 
     Returns:
@@ -99,19 +104,19 @@ def train_keypoints(
         print(f"stopped at step {run.step}; go on with --resume", flush=True)
         raise
     save_keypoint_network(out, run.network)
-    run.state.unlink(missing_ok=True)
+    shutil.rmtree(run.states, ignore_errors=True)
     return run.network.eval()
 
 
 class KeypointTraining:
-    """A run between two steps; `state` is the file that `save` writes and `load` reads."""
+    """A run between two steps; `states` is the folder that `save` writes and `load` reads."""
 
-    def __init__(self, config: KeypointTrainingConfig, state: Path, start: Path | None):
+    def __init__(self, config: KeypointTrainingConfig, states: Path, start: Path | None):
         torch.manual_seed(config.seed)
         network = KeypointNetwork(config.network) if start is None else load_keypoint_network(start)
         if network.config != config.network:
             raise ValueError(f"{start} is a network of another size than the one to train: start from another file.")
-        self.config, self.state, self.step = config, state, 0
+        self.config, self.states, self.step = config, states, 0
         self.network = network.train().to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=1e-3)
         self.weights = keypoint_weights(config.network.keypoints)
@@ -138,26 +143,24 @@ class KeypointTraining:
         return loss.item()
 
     def save(self) -> None:
-        save_state(
-            self.state,
-            {
-                "config": json.dumps(asdict(self.config)),
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "step": self.step,
-            },
-        )
+        names = {parameter: name for name, parameter in self.network.named_parameters()}
+        tensors = self.named_weights() | optimizer_tensors([self.optimizer], names)
+        save_state(self.states, self.step, fingerprint(self.config, *CHANGEABLE), {}, tensors)
 
     def load(self) -> None:
         """Go on with the saved state, when there is one."""
-        if not self.state.exists():
+        saved = newest_state(self.states)
+        if saved is None:
             return
-        saved = load_state(self.state)
-        if json.loads(saved["config"]) | {"steps": 0} != json.loads(json.dumps(asdict(self.config))) | {"steps": 0}:
-            raise ValueError(f"{self.state} is of a run with other settings: repeat them or start without --resume.")
-        self.network.load_state_dict(saved["network"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.step = saved["step"]
+        facts = read_facts(saved, fingerprint(self.config, *CHANGEABLE))
+        stored = StoredTensors(saved, facts["processes"])
+        stored.fill(self.named_weights())
+        fill_optimizers([self.optimizer], dict(self.network.named_parameters()), stored)
+        self.step = facts["step"]
+
+    def named_weights(self) -> dict[str, Tensor]:
+        """What the network is, under the names that it has in a state."""
+        return {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
 
 
 def keypoint_weights(groups: Sequence[str]) -> Tensor:
@@ -197,17 +200,13 @@ def keypoint_loss(logits: Tensor, points: Tensor, weights: Tensor) -> Tensor:
 
 def _learning_rate(config: KeypointTrainingConfig, step: int) -> float:
     """Warm-up over 50 steps, then a cosine to a hundredth of the peak."""
-    return half_cosine(config.learning_rate, 0.01 * config.learning_rate, step / config.steps) * min(1.0, (step + 1) / 50)
+    return half_cosine(config.learning_rate, 0.01 * config.learning_rate, step / config.steps) * warm_up(step, 50)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this training, for a parser of its own or a sub-command."""
-    defaults = KeypointTrainingConfig()
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
-    parser.add_argument("--steps", type=int, default=defaults.steps, help="optimiser steps (default %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=defaults.batch_size, help="default %(default)s")
-    parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate, help="default %(default)s")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="default %(default)s")
+    parser.add_argument("--config", type=Path, default=CONFIG, help="YAML of a KeypointTrainingConfig (default: the preset's)")
     parser.add_argument("--resume", action="store_true", help="go on with the unfinished run beside --out")
     parser.add_argument("--start", type=Path, help="trained weights to begin with instead of random ones")
     parser.add_argument("--held-out-clips", type=int, default=8, help="clips to measure on afterwards; 0 for none")
@@ -215,12 +214,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train as the parsed options say, then print the accuracy on held-out clips, sharp and blurred."""
-    config = KeypointTrainingConfig(
-        steps=arguments.steps,
-        batch_size=arguments.batch_size,
-        learning_rate=arguments.learning_rate,
-        seed=arguments.seed,
-    )
+    config = read_settings(KeypointTrainingConfig, arguments.config)
     network = train_keypoints(config, arguments.out, resume=arguments.resume, start=arguments.start)
     if arguments.held_out_clips:
         clips = held_out_clips(arguments.held_out_clips)

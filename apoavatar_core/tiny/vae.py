@@ -8,29 +8,35 @@ decoded chunk by chunk exactly as at inference.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from ..checkpoints.presets import TINY_VAE
 from ..comfyui import trainable
 from ..comfyui.wan import latent_format
 from ..data.clips import load_clip, load_frames, seeds_in
+from ..grid import PIXELS_PER_LATENT, fills_latent_frames
 from ..pose.keypoints import GROUPS, LEFT_WRIST, RIGHT_WRIST, VISIBLE, from_frame
 from ..pose.measurements import LOWER_INNER_LIP, UPPER_INNER_LIP
 from ..precision import autocast
-from ..training.export import fold_latent_scale, write
-from ..training.optimizers import build_optimizers, half_cosine, set_learning_rate
-from ..training.state import load_state, save_state
+from ..settings import Count, Filled, NotNegative, Positive, Settings, Share, WholeNumber, read_settings
+from ..training.export import write
+from ..training.optimizers import build_optimizers, set_learning_rate
+from ..training.schedule import half_cosine, stage_at, warm_up
+from ..training.state import (
+    StoredTensors, fill_optimizers, fingerprint, newest_state, optimizer_tensors, read_facts, save_state,
+)
 
+CONFIG = Path(__file__).with_name("configs") / "tiny_vae.yaml"
 FACE = sum(GROUPS.values()) - GROUPS["face"]
 """Index of the first face landmark among a person's points."""
 
@@ -40,23 +46,49 @@ def pixels(clips: np.ndarray) -> Tensor:
     return (torch.from_numpy(clips).permute(0, 4, 1, 2, 3).float() / 127.5 - 1).contiguous()
 
 
-@dataclass(frozen=True)
-class VAETrainingConfig:
-    """One run. `stages` are (steps, batch, frames, crop, first and last learning rate of Muon); `detail_share` of the crops
-    are centred on a mouth or a hand; `compile_norms` wants a C++ compiler and saved a sixth of an image step and a third of a clip step.
+class VAEStage(Settings):
+    """Consecutive steps on crops of `crop` by `crop` pixels and `frames` video frames, `batch` of them a step. Muon's
+    learning rate goes along half a cosine from `learning_rate` to `final_learning_rate`.
     """
 
-    dim: int = 16
-    stages: tuple[tuple[int, int, int, int, float, float], ...] = (
-        (2000, 8, 1, 64, 0.03, 0.005),
-        (700, 2, 17, 64, 0.005, 0.0002),
-    )
-    latent_noise: float = 0.1
-    latent_penalty: float = 1e-3
-    detail_share: float = 0.5
+    steps: Count
+    batch: Count
+    frames: Count
+    crop: Count
+    learning_rate: Positive
+    final_learning_rate: NotNegative
+
+    @model_validator(mode="after")
+    def fills_latents(self) -> VAEStage:
+        if not fills_latent_frames(self.frames):
+            raise ValueError(f"{self.frames} frames fill no latent frames: use 4n+1, such as 17")
+        if self.crop % PIXELS_PER_LATENT:
+            raise ValueError(f"a crop of {self.crop} is no multiple of {PIXELS_PER_LATENT}")
+        return self
+
+
+class VAETrainingConfig(Settings):
+    """One run, of a VAE of width `dim`.
+
+    latent_noise: deviation of the noise that the decoder sees. latent_penalty: weight of the latents' mean square in the
+    loss. detail_share: of the crops, centred on a mouth or a hand. compile_norms: wants a C++ compiler and saved a sixth
+    of an image step and a third of a clip step. held_out: clips that are measured and never learned from.
+    """
+
+    dim: Count = 16
+    stages: Annotated[tuple[VAEStage, ...], Filled]
+    latent_noise: NotNegative = 0.1
+    latent_penalty: NotNegative = 1e-3
+    detail_share: Share = 0.5
     compile_norms: bool = False
-    held_out: int = 2
-    seed: int = 0
+    held_out: Count = 2
+    seed: WholeNumber = 0
+
+    def stage_at(self, step: int) -> tuple[VAEStage, float]:
+        """The stage of a step of the run, and its learning rate after 20 steps of warm-up."""
+        stage, stage_step = stage_at(self.stages, step)
+        rate = half_cosine(stage.learning_rate, stage.final_learning_rate, stage_step / stage.steps)
+        return stage, rate * warm_up(step, 20)
 
 
 CONSTANT_CHANNEL = 4.0
@@ -115,16 +147,16 @@ def crop_corner(size: int, crop: int, centre: np.ndarray | None, rng: np.random.
 
 
 def sample_crops(
-    folder: Path, seeds: list[int], batch: int, frames: int, crop: int, detail_share: float, rng: np.random.Generator
+    folder: Path, seeds: list[int], stage: VAEStage, detail_share: float, rng: np.random.Generator
 ) -> Tensor:
     """Random crops in space and time as float [B, 3, T, crop, crop] in [−1, 1]."""
     crops = []
-    for seed in rng.choice(seeds, batch):
+    for seed in rng.choice(seeds, stage.batch):
         clip = load_frames(folder, int(seed))
-        t = int(rng.integers(0, clip.shape[0] - frames + 1))
+        t = int(rng.integers(0, clip.shape[0] - stage.frames + 1))
         centre = details(folder, int(seed))[t, rng.integers(3)] if rng.random() < detail_share else None
-        y, x = crop_corner(clip.shape[1], crop, centre, rng)
-        crops.append(np.asarray(clip[t : t + frames, y : y + crop, x : x + crop]))
+        y, x = crop_corner(clip.shape[1], stage.crop, centre, rng)
+        crops.append(np.asarray(clip[t : t + stage.frames, y : y + stage.crop, x : x + stage.crop]))
     return pixels(np.stack(crops))
 
 
@@ -149,6 +181,29 @@ def validate(vae: nn.Module, folder: Path, seeds: list[int], picture: Path) -> t
     return float(torch.stack(first).mean()), float(torch.stack(last).mean())
 
 
+STATES = "state"
+CHANGEABLE = ("compile_norms",)
+
+
+def opened(config: VAETrainingConfig, saved: Path) -> tuple[dict, StoredTensors]:
+    """A saved state of a run: what it says, and its tensors.
+
+    Raises:
+        ValueError: another version of the pack or other settings wrote it.
+    """
+    facts = read_facts(saved, fingerprint(config, *CHANGEABLE))
+    return facts, StoredTensors(saved, facts["processes"])
+
+
+def named_weights(vae: nn.Module) -> dict[str, Tensor]:
+    """What the VAE is, under the names that it has in a state."""
+    return {f"vae/{name}": tensor for name, tensor in vae.state_dict().items()}
+
+
+def load_weights(vae: nn.Module, stored: StoredTensors) -> None:
+    stored.fill(named_weights(vae))
+
+
 def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
     """Train, saving to `run` every 100 steps; a run that exists goes on where it stopped."""
     run.mkdir(parents=True, exist_ok=True)
@@ -156,28 +211,25 @@ def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
     torch.set_flush_denormal(True)
     torch.manual_seed(config.seed)
     initialize_vae(vae)
-    schedule = [
-        (*stage[1:4], half_cosine(*stage[4:], i / stage[0])) for stage in config.stages for i in range(stage[0])
-    ]
     if config.compile_norms:
         trainable.compile_norms(vae)
     optimizers = build_optimizers("muon", vae, weight_decay=0.0)
-    total = sum(steps for steps, *_ in config.stages)
-    step, checkpoint = 0, run / "state.pt"
-    if checkpoint.exists():
-        state = load_state(checkpoint)
-        vae.load_state_dict(state["vae"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step = state["step"]
+    total = sum(stage.steps for stage in config.stages)
+    step, names = 0, {parameter: name for name, parameter in vae.named_parameters()}
+    saved = newest_state(run / STATES)
+    if saved:
+        facts, stored = opened(config, saved)
+        load_weights(vae, stored)
+        fill_optimizers(optimizers, dict(vae.named_parameters()), stored)
+        step = facts["step"]
     clock, average = time.time(), None
     while step < total:
         seeds = seeds_in(folder)[config.held_out :]
         rng = np.random.default_rng((config.seed, step))
         torch.manual_seed(step)
-        batch, frames, crop, rate = schedule[step]
-        set_learning_rate(optimizers, rate * min(1.0, (step + 1) / 20))
-        target = sample_crops(folder, seeds, batch, frames, crop, config.detail_share, rng)
+        stage, rate = config.stage_at(step)
+        set_learning_rate(optimizers, rate)
+        target = sample_crops(folder, seeds, stage, config.detail_share, rng)
         with autocast():
             latent = vae.encode(target)
             output = vae.decode(latent + config.latent_noise * torch.randn_like(latent))
@@ -190,16 +242,32 @@ def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
         step += 1
         average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
         if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"loss is {loss.item()} at step {step}; the last good state is {checkpoint}")
+            raise FloatingPointError(f"loss is {loss.item()} at step {step}; go on from the last good state in {run / STATES}")
         if step % 25 == 0:
             spread = latent.float().std()
             print(f"step {step}/{total} loss {average:.4f} (now {loss.item():.3f}) latent std {spread:.2f} {time.time() - clock:.0f} s", flush=True)
         if step % 100 == 0 or step == total:
-            state = {"vae": vae.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
-            save_state(checkpoint, {**state, "step": step})
+            tensors = named_weights(vae) | optimizer_tensors(optimizers, names)
+            save_state(run / STATES, step, fingerprint(config, *CHANGEABLE), {}, tensors)
         if step % 500 == 0 or step == total:
             psnr = validate(vae, folder, seeds_in(folder)[: config.held_out], run / f"step_{step:06d}.png")
             print(f"step {step} PSNR first {psnr[0]:.2f} dB, last {psnr[1]:.2f} dB", flush=True)
+
+
+@torch.no_grad()
+def fold_latent_scale(vae: nn.Module, mean: Tensor, deviation: Tensor, wan_mean: Tensor, wan_deviation: Tensor) -> None:
+    """Give a VAE's latents Wan's published statistics, so that ComfyUI's Wan latent format normalises them.
+
+    The affine map goes into the 1×1×1 convolutions behind the encoder and before the decoder, which leaves every
+    reconstruction as it was. mean, deviation, wan_mean, wan_deviation: one value per latent channel [16].
+    """
+    channels = mean.shape[0]
+    scale = wan_deviation / deviation
+    shape = (-1, 1, 1, 1, 1)
+    vae.conv1.weight[:channels] *= scale.view(shape)
+    vae.conv1.bias[:channels] = (vae.conv1.bias[:channels] - mean) * scale + wan_mean
+    vae.conv2.bias += (vae.conv2.weight[:, :, 0, 0, 0] * (mean - wan_mean / scale)).sum(1)
+    vae.conv2.weight /= scale.view(1, -1, 1, 1, 1)
 
 
 @torch.no_grad()
@@ -218,17 +286,23 @@ def export(vae: nn.Module, folder: Path, seeds: list[int], path: Path) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=Path, required=True, help="folder of the clip bank")
     parser.add_argument("--run", type=Path, required=True, help="folder for the state and the contact sheets")
-    parser.add_argument("--config", type=Path, help="JSON with fields of VAETrainingConfig")
+    parser.add_argument("--config", type=Path, default=CONFIG, help="YAML of a VAETrainingConfig (default: the preset's)")
     parser.add_argument("--export", action="store_true", help="write the run's VAE into the presets and stop")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train as the parsed options say, then write the VAE into the presets."""
-    fields = json.loads(arguments.config.read_text()) if arguments.config else {}
-    config = VAETrainingConfig(**fields)
+    """Train as the parsed options say, then write the VAE into the presets.
+
+    Raises:
+        ValueError: the configuration is wrong, or there is nothing to export.
+    """
+    config = read_settings(VAETrainingConfig, arguments.config)
     if not arguments.export:
-        print(asdict(config), flush=True)
+        print(config, flush=True)
         train(config, arguments.clips, arguments.run)
+    saved = newest_state(arguments.run / STATES)
+    if saved is None:
+        raise ValueError(f"--run: {arguments.run} holds no state to export: train first, without --export")
     vae = trainable.build_vae(config.dim)
-    vae.load_state_dict(load_state(arguments.run / "state.pt")["vae"])
+    load_weights(vae, opened(config, saved)[1])
     export(vae, arguments.clips, seeds_in(arguments.clips)[:6], TINY_VAE)

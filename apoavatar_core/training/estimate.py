@@ -14,12 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from ..comfyui import trainable
 from ..grid import LATENT_CHANNELS, PIXELS_PER_LATENT, latent_frames, video_frames
 from .branches import branch_of
 from .config import TrainingConfig
 from .examples import Batch, ExampleSource
-from .model import FlowMatching, assemble_model
+from .model import FlowMatching, planned_model
 from .optimizers import build_optimizers
 
 WAN_TEXT, WAN_PORTRAIT = (512, 4096), (257, 1280)
@@ -33,7 +32,8 @@ class Estimate:
 
     learned: parameters by branch; frozen: the others. kept: bytes of weights, gradients, average and optimiser, of which
     FSDP leaves each process a part; passing: what a step holds at most beside them; flops: floating-point operations of
-    matrix products and attention.
+    matrix products and attention. host: bytes of the host's memory while the model is built, whole, before it moves or is
+    split; saved: bytes of a state on the disk, of all processes together.
     """
 
     learned: dict[str, int]
@@ -41,6 +41,8 @@ class Estimate:
     kept: int
     passing: int
     flops: int
+    host: int
+    saved: int
 
     def text(self) -> str:
         learned = ", ".join(f"{name} {count / 1e6:,.1f} M" for name, count in sorted(self.learned.items()))
@@ -48,7 +50,9 @@ class Estimate:
             f"learned: {learned}; frozen: {self.frozen / 1e6:,.1f} M parameters\n"
             f"memory: {(self.kept + self.passing) / GIB:.1f} GiB: {self.kept / GIB:.1f} of weights, gradients, average and "
             f"optimiser, and {self.passing / GIB:.1f} that pass through in a step\n"
-            f"work: {self.flops / 1e12:,.1f} TFLOP a step"
+            f"work: {self.flops / 1e12:,.1f} TFLOP a step\n"
+            f"host: {self.host / GIB:.1f} GiB of memory to build the model in (the first process), and "
+            f"{self.saved / GIB:.1f} GiB of disk for a saved state, twice while the next one is written"
         )
 
 
@@ -132,16 +136,11 @@ def estimate(config: TrainingConfig, width: int, height: int, frames: int, proce
     if stage.batch % processes:
         raise ValueError(f"stages: a batch of {stage.batch} does not divide among {processes} processes")
     share = stage.batch // processes
-    with torch.device("meta"):
-        if config.backbone.new:
-            dit = trainable.new_dit(config.backbone.new, *reversed(WAN_TEXT))
-        else:
-            dit = trainable.planned_dit(config.backbone.file)
-        model = assemble_model(config, clips, dit)
+    model = planned_model(config, clips)
     with FakeTensorMode():
         without_memory(model)
         batch = ExampleSource(clips, config.conditions, config.shift, config.seed).batch(range(share), stage.latent_frames)
-        kept, passing = count_memory(model, batch, config)
+        kept, passing, saved = count_memory(model, batch, config)
         with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as flops:
             run_step(model, batch, config)
     if processes > 1:
@@ -152,11 +151,14 @@ def estimate(config: TrainingConfig, width: int, height: int, frames: int, proce
             learned[branch_of(name)] += parameter.numel()
         else:
             frozen += parameter.numel()
-    return Estimate(dict(learned), frozen, kept, passing, flops.get_total_flops())
+    host = sum(parameter.numel() for parameter in model.parameters()) * torch.float32.itemsize
+    return Estimate(dict(learned), frozen, kept, passing, flops.get_total_flops(), host, saved)
 
 
-def count_memory(model: FlowMatching, batch: Batch, config: TrainingConfig) -> tuple[int, int]:
-    """Bytes that stay from step to step, gradients among them, and the most that a step holds beside them."""
+def count_memory(model: FlowMatching, batch: Batch, config: TrainingConfig) -> tuple[int, int, int]:
+    """Bytes that stay from step to step, gradients among them, the most that a step holds beside them, and those of the
+    tensors in a saved state.
+    """
     memory = LiveMemory()
     for parameter in model.parameters():
         memory.add(parameter)
@@ -169,13 +171,14 @@ def count_memory(model: FlowMatching, batch: Batch, config: TrainingConfig) -> t
         for optimizer in optimizers:
             optimizer.step()
         kept = memory.peak = memory.live
+        moments = [value for optimizer in optimizers for state in optimizer.state.values() for value in state.values()]
+        saved = sum(tensor.nbytes for tensor in (*learned, *average, *moments))
         for name in batch.present:
             memory.add(getattr(batch, name))
         run_step(model, batch, config)
         for optimizer in optimizers:
             optimizer.step()
-    del average
-    return kept, memory.peak - kept
+    return kept, memory.peak - kept, saved
 
 
 def gathered_bytes(model: FlowMatching) -> int:

@@ -7,34 +7,41 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
-from ..checkpoints.safe_file import write_tensors
+from ..checkpoints.adapter_file import adapter_metadata
+from ..checkpoints.safe_file import stream_tensors
+from .config import TrainingConfig
+from .model import FlowMatching
+from .state import process_number, wait_for_all
 
 
-def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """In fp16, as shared files are."""
-    return {name: tensor.half() for name, tensor in tensors.items()}
+def export_run(config: TrainingConfig, model: FlowMatching) -> None:
+    """Write the model as files that the nodes load; of a backbone that stays as it is only its LoRA. All processes call
+    this, for each may hold a part of it; the first one writes.
+    """
+    write(config.run / "adapter.safetensors", model.adapter.state_dict(), adapter_metadata(model.adapter.config))
+    if config.backbone.lora_rank:
+        export_lora(config.run / "lora.safetensors", model.dit.state_dict())
+    if config.backbone.new or config.trained & {"text", "video"}:
+        export_dit(config.run / "diffusion_model.safetensors", model.dit, model.dit.state_dict())
 
 
 def write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Save as fp16."""
-    write_tensors(path, halved(tensors), metadata or {})
+    """Save as fp16, as shared files are; one tensor is put together after the other, where FSDP has split them."""
+    if process_number() == 0:
+        # Of one width, so they are asked for in this order.
+        layout = {name: (torch.float16, tensor.shape) for name, tensor in tensors.items()}
+        stream_tensors(path, layout, lambda name: whole(tensors[name]), metadata or {})
+    else:
+        for tensor in tensors.values():
+            whole(tensor)
+    wait_for_all()
 
 
-@torch.no_grad()
-def fold_latent_scale(vae: nn.Module, mean: Tensor, deviation: Tensor, wan_mean: Tensor, wan_deviation: Tensor) -> None:
-    """Give a VAE's latents Wan's published statistics, so that ComfyUI's Wan latent format normalises them.
-
-    The affine map goes into the 1×1×1 convolutions behind the encoder and before the decoder, which leaves every
-    reconstruction as it was. mean, deviation, wan_mean, wan_deviation: one value per latent channel [16].
-    """
-    channels = mean.shape[0]
-    scale = wan_deviation / deviation
-    shape = (-1, 1, 1, 1, 1)
-    vae.conv1.weight[:channels] *= scale.view(shape)
-    vae.conv1.bias[:channels] = (vae.conv1.bias[:channels] - mean) * scale + wan_mean
-    vae.conv2.bias += (vae.conv2.weight[:, :, 0, 0, 0] * (mean - wan_mean / scale)).sum(1)
-    vae.conv2.weight /= scale.view(1, -1, 1, 1, 1)
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor with the parts that the other processes hold. They all ask for the same one."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def export_dit(path: Path, dit: nn.Module, tensors: dict[str, Tensor]) -> None:

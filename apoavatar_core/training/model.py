@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -71,7 +71,7 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
     torch.manual_seed(config.seed)
     if config.backbone.new:
         text = clips.clip(0, int(clips.lengths[0]))["text"]
-        dit = trainable.new_dit(config.backbone.new, *reversed(text.shape))
+        dit = trainable.new_dit(dict(config.backbone.new), *reversed(text.shape))
     else:
         dit = trainable.load_dit(config.backbone.file)
     model = assemble_model(config, clips, dit)
@@ -81,6 +81,21 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
             f"adapter: {config.adapter.file} is for {fps:g} fps and the clips have {clips.fps:g}: prepare with --fps {fps:g}"
         )
     return model
+
+
+def planned_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
+    """The model on the meta device: its shapes and no weights, from nothing but the header of the backbone's file.
+
+    Raises:
+        ValueError: as `build_model`.
+    """
+    with torch.device("meta"):
+        if config.backbone.new:
+            text = clips.clip(0, int(clips.lengths[0]))["text"]
+            dit = trainable.new_dit(dict(config.backbone.new), *reversed(text.shape))
+        else:
+            dit = trainable.planned_dit(config.backbone.file)
+        return assemble_model(config, clips, dit)
 
 
 def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module) -> FlowMatching:
@@ -120,7 +135,7 @@ def new_adapter(
             audio_feature_dim=audio[1],
             fps=fps,
             window=window,
-            **asdict(widths),
+            **dict(widths),
         )
     )
     adapter.initialize()

@@ -7,8 +7,6 @@ without bf16 units only emulate.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -79,8 +77,3 @@ def set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> N
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("share", 1.0)
-
-
-def half_cosine(first: float, last: float, progress: float) -> float:
-    """From `first` at progress 0 to `last` at 1."""
-    return last + 0.5 * (first - last) * (1 + math.cos(math.pi * progress))

@@ -95,7 +95,8 @@ def prepared(prepare_clips) -> Path:
 @pytest.fixture
 def config(prepared, tmp_path):
     """The configuration of a run of four steps with a small backbone."""
-    from apoavatar_core.training.config import TrainingConfig, build
+    from apoavatar_core.settings import build
+    from apoavatar_core.training.config import TrainingConfig
 
     content = {
         "data": prepared,
@@ -104,7 +105,7 @@ def config(prepared, tmp_path):
         "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
         "stages": [STAGE],
     }
-    return build(TrainingConfig, content, "the configuration")
+    return build(TrainingConfig, content)
 
 
 @pytest.fixture

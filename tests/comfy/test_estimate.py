@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from apoavatar_core.training.config import Backbone, TrainingConfig, build
+from apoavatar_core.settings import build, changed
+from apoavatar_core.training.config import Backbone, Dimensions, TrainingConfig
 
+pytestmark = pytest.mark.usefixtures("training")
 CONFIGS = Path(__file__).resolve().parents[2] / "apoavatar_core" / "training" / "configs"
 DIMENSIONS = {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}
 
 
 @pytest.fixture
-def run(training, tmp_path) -> TrainingConfig:
+def run(tmp_path) -> TrainingConfig:
     """A run that nothing was prepared for."""
     content = {
         "data": tmp_path / "none",
@@ -26,7 +27,7 @@ def run(training, tmp_path) -> TrainingConfig:
         "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
         "stages": [{"steps": 1, "batch": 1, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3}],
     }
-    return build(TrainingConfig, content, "the configuration")
+    return build(TrainingConfig, content)
 
 
 def estimated(run: TrainingConfig, processes: int = 1, frames: int = 9, side: int = 64):
@@ -65,23 +66,28 @@ def test_a_run_keeps_weights_gradients_average_and_two_moments(run) -> None:
     assert found.learned["text"] + found.learned["video"] == sum(parameter.numel() for parameter in real.parameters())
     assert found.frozen == 0
     assert found.kept == pytest.approx(5 * 4 * sum(found.learned.values()), rel=0.01)
+    assert found.host == 4 * sum(found.learned.values())
+    # Weights, average and two moments, and AdamW's count of steps for each parameter.
+    assert found.saved == pytest.approx(4 * 4 * sum(found.learned.values()), rel=0.01)
     assert f"{found.flops / 1e12:,.1f} TFLOP" in found.text()
+    assert f"{found.host / 2**30:.1f} GiB of memory to build the model in" in found.text()
 
 
 def test_twice_the_batch_is_twice_the_work_and_recomputing_trades_work_for_memory(run) -> None:
-    deep = replace(run, backbone=Backbone(new=DIMENSIONS | {"num_layers": 8}))
-    once = estimated(deep, side=256)
-    twice = estimated(replace(deep, stages=(replace(run.stages[0], batch=2),)), side=256)
-    recomputed = estimated(replace(deep, backbone=replace(deep.backbone, recompute=True)), side=256)
+    deep = changed(run, backbone=Backbone(new=Dimensions(**DIMENSIONS | {"num_layers": 4})))
+    once = estimated(deep, side=128)
+    twice = estimated(changed(deep, stages=(changed(run.stages[0], batch=2),)), side=128)
+    recomputed = estimated(changed(deep, backbone=changed(deep.backbone, recompute=True)), side=128)
     assert twice.flops == 2 * once.flops
     assert once.flops < recomputed.flops < 1.5 * once.flops
     assert recomputed.passing < once.passing < twice.passing
 
 
 def test_processes_share_what_is_kept_and_the_batch(run) -> None:
-    pair = replace(run, stages=(replace(run.stages[0], batch=2),))
+    pair = changed(run, stages=(changed(run.stages[0], batch=2),))
     alone, shared = estimated(run), estimated(pair, processes=2)
     assert shared.kept == alone.kept // 2 and shared.flops == alone.flops
+    assert (shared.host, shared.saved) == (alone.host, alone.saved)
     assert shared.passing > alone.passing
     with pytest.raises(ValueError, match="a batch of 1 does not divide among 2 processes"):
         estimated(run, processes=2)
@@ -96,13 +102,13 @@ def test_a_file_is_judged_by_its_header(run, tmp_path) -> None:
     export_dit(path, dit, dit.state_dict())
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    stage = replace(run.stages[0], train=("audio", "pose", "lora"))
-    found = estimated(replace(run, backbone=Backbone(file=path, lora_rank=4), stages=(stage,)))
+    stage = changed(run.stages[0], train=("audio", "pose", "lora"))
+    found = estimated(changed(run, backbone=Backbone(file=path, lora_rank=4), stages=(stage,)))
     assert found.frozen == sum(parameter.numel() for parameter in dit.parameters())
     for broken in (b"", b"no tensors here", b"\2\0\0\0\0\0\0\0[1", b"\7\0\0\0\0\0\0\0{\"a\":1}"):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="wan.safetensors is not there or no safetensors file"):
-            estimated(replace(run, backbone=Backbone(file=path)))
+            estimated(changed(run, backbone=Backbone(file=path)))
 
 
 def test_a_stage_of_longer_clips_is_refused(run) -> None:

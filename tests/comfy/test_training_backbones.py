@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from apoavatar_core.settings import changed
 from apoavatar_core.training.branches import branch_of
 from apoavatar_core.training.config import Adapter, Backbone
 
@@ -22,8 +23,7 @@ def test_what_a_run_writes_predicts_the_same_through_comfyui(trainer, config, tr
     run.run()
     from apoavatar_core import comfyui as room
     batch = run.source.batch(range(1), 3)
-    run.set_weights(run.average)
-    with torch.no_grad():
+    with torch.no_grad(), run.average.shown():
         expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
 
     model = comfy.sd.load_diffusion_model(str(config.run / "diffusion_model.safetensors"), {"dtype": torch.float32})
@@ -40,9 +40,9 @@ def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(trainer, co
 
     trainer(config).run()
     dit = config.run / "diffusion_model.safetensors"
-    stage = replace(config.stages[0], steps=6, learning_rate=1e-2, train=("audio", "lora"))
+    stage = changed(config.stages[0], steps=6, learning_rate=1e-2, train=("audio", "lora"))
     run = trainer(
-        replace(config, run=tmp_path / "lora", backbone=Backbone(file=dit, lora_rank=4), ema=0.5, stages=(stage,))
+        changed(config, run=tmp_path / "lora", backbone=Backbone(file=dit, lora_rank=4), ema=0.5, stages=(stage,))
     )
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     run.run()
@@ -52,8 +52,7 @@ def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(trainer, co
         assert torch.equal(before[name], after[name]) is (branch_of(name) not in ("audio", "lora")), name
 
     batch = run.source.batch(range(1), 3)
-    run.set_weights(run.average)
-    with torch.no_grad():
+    with torch.no_grad(), run.average.shown():
         expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
     from apoavatar_core import comfyui as room
     model = comfy.sd.load_diffusion_model(str(dit), {"dtype": torch.float32})
@@ -66,8 +65,8 @@ def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(trainer, co
 
 def test_a_frozen_backbone_in_bf16_predicts_what_autocast_would(trainer, config, tmp_path) -> None:
     file = write_wan(tmp_path / "i2v.safetensors", "t2v", 36)
-    stage = replace(config.stages[0], train=("audio", "pose", "lora"))
-    run = trainer(replace(config, backbone=Backbone(file=file, lora_rank=4), precision="bf16", stages=(stage,)))
+    stage = changed(config.stages[0], train=("audio", "pose", "lora"))
+    run = trainer(changed(config, backbone=Backbone(file=file, lora_rank=4), precision="bf16", stages=(stage,)))
     batch, dit = run.source.batch(range(1), 3), run.model.dit
     assert dit.blocks[0].ffn[0].base_layer.weight.dtype is torch.bfloat16
     assert {parameter.dtype for name, parameter in dit.named_parameters() if ".lora_" in name} == {torch.float32}
@@ -89,8 +88,8 @@ def test_a_frozen_backbone_in_bf16_predicts_what_autocast_would(trainer, config,
 
 
 def test_an_adapter_takes_a_backbone_whose_heads_do_not_divide_its_width(trainer, config) -> None:
-    dimensions = config.backbone.new | {"dim": 96, "num_heads": 3}
-    assert 0 < trainer(replace(config, backbone=Backbone(new=dimensions))).train_step()["loss"] < 10
+    dimensions = changed(config.backbone.new, dim=96, num_heads=3)
+    assert 0 < trainer(changed(config, backbone=Backbone(new=dimensions))).train_step()["loss"] < 10
 
 
 @torch.no_grad()
@@ -172,9 +171,9 @@ def test_wans_own_encoders_reach_every_weight_of_an_image_to_video_backbone(trai
     expected = rows[12] + 0.5 * (rows[13] - rows[12])
     assert (clip["audio"][7, 1].float() - expected.cpu()).abs().max() < 0.01 * expected.abs().max()
 
-    never = replace(config.conditions, image_dropout=0, audio_dropout=0, pose_dropout=0, text_dropout=0)
+    never = changed(config.conditions, image_dropout=0, audio_dropout=0, pose_dropout=0, text_dropout=0)
     i2v = Backbone(file=write_wan(tmp_path / "i2v.safetensors", "i2v", 36))
-    posed = replace(config, data=tmp_path / "prepared", conditions=never, backbone=i2v)
+    posed = changed(config, data=tmp_path / "prepared", conditions=never, backbone=i2v)
     run = trainer(posed)
     run.train_step()
     assert run.model.adapter.config.audio_encoder == "wav2vec2"
@@ -183,15 +182,15 @@ def test_wans_own_encoders_reach_every_weight_of_an_image_to_video_backbone(trai
     assert all(not torch.equal(before[name], parameter) for name, parameter in run.model.dit.img_emb.named_parameters())
 
     with pytest.raises(ValueError, match="prepare the clips with --clip-vision"):
-        trainer(replace(posed, data=config.data, run=tmp_path / "other"))
+        trainer(changed(posed, data=config.data, run=tmp_path / "other"))
     run.run()
     with pytest.raises(ValueError, match="features of width 64 from wav2vec2, and the clips hold width 40 from log_mel_40"):
-        trainer(replace(config, run=tmp_path / "third", adapter=Adapter(file=run.config.run / "adapter.safetensors")))
+        trainer(changed(config, run=tmp_path / "third", adapter=Adapter(file=run.config.run / "adapter.safetensors")))
 
 
 def test_a_text_to_video_backbone_trains_without_a_reference(trainer, config, tmp_path) -> None:
     t2v = Backbone(file=write_wan(tmp_path / "t2v.safetensors", "t2v", 16))
-    run = trainer(replace(config, backbone=t2v))
+    run = trainer(changed(config, backbone=t2v))
     before = run.model.dit.patch_embedding.weight.clone()
     run.train_step()
     assert not torch.equal(before, run.model.dit.patch_embedding.weight)
@@ -201,7 +200,7 @@ def test_a_text_to_video_backbone_trains_without_a_reference(trainer, config, tm
 def test_recomputed_activations_give_the_same_gradients_from_less_memory(trainer, config) -> None:
     gradients, kept = [], []
     for recompute in (False, True):
-        run = trainer(replace(config, backbone=replace(config.backbone, recompute=recompute)))
+        run = trainer(changed(config, backbone=changed(config.backbone, recompute=recompute)))
         torch.manual_seed(0)
         with torch.no_grad():
             for parameter in run.model.parameters():
@@ -222,4 +221,4 @@ def test_an_adapter_is_refused_as_a_backbone(trainer, config, tmp_path) -> None:
     trainer(config).run()
     file = config.run / "adapter.safetensors"
     with pytest.raises(ValueError, match="adapter.safetensors is no Wan text- or image-to-video model"):
-        trainer(replace(config, run=tmp_path / "second", backbone=Backbone(file=file)))
+        trainer(changed(config, run=tmp_path / "second", backbone=Backbone(file=file)))

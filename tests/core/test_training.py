@@ -12,12 +12,15 @@ from torch import nn
 from apoavatar_core.data.mouth import mouth_cells
 from apoavatar_core.pose import from_frame
 from apoavatar_core.pose.keypoints import LIPS
+from apoavatar_core.settings import build, changed
 from apoavatar_core.synthetic import synthesize_clip
+from apoavatar_core.training.average import Average
 from apoavatar_core.training.branches import BRANCHES, branch_of
-from apoavatar_core.training.config import Loss, TrainingConfig, build, read_config
+from apoavatar_core.training.config import Loss, Stage, TrainingConfig, read_config
 from apoavatar_core.training.loss import loss_weights
 from apoavatar_core.training.optimizers import Muon, build_optimizers, orthogonalize, set_learning_rate, suits_muon
 from apoavatar_core.training.pose_schemes import PoseScheme, draw_pose_mask
+from apoavatar_core.training.schedule import learning_rate, stage_at
 
 
 @settings(max_examples=25, deadline=None)
@@ -72,6 +75,58 @@ def test_every_parameter_learns_and_the_state_returns(kind: str) -> None:
     assert all(torch.equal(p, q) for p, q in zip(whole.parameters(), parts.parameters()))
 
 
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_weights_decay_by_the_rate_times_the_decay(kind: str) -> None:
+    def after_one_step(decay: float) -> tuple[torch.Tensor, torch.Tensor]:
+        weight, bias = nn.Parameter(torch.full((16, 16), 2.0)), nn.Parameter(torch.full((16,), 2.0))
+        optimizers = build_optimizers(kind, nn.ParameterList([weight, bias]), decay)
+        set_learning_rate(optimizers, 0.1)
+        weight.grad, bias.grad = torch.eye(16), torch.ones(16)
+        for optimizer in optimizers:
+            optimizer.step()
+        return weight.detach(), bias.detach()
+
+    (weight, bias), (free_weight, free_bias) = after_one_step(0.5), after_one_step(0.0)
+    torch.testing.assert_close(free_weight - weight, torch.full((16, 16), 0.1 * 0.5 * 2))
+    # Beside Muon, AdamW holds what should not decay, and learns at a tenth of the rate.
+    lost, moved = (0.1 * 0.5 * 2, 0.1) if kind == "adamw" else (0.0, 0.01)
+    torch.testing.assert_close(free_bias - bias, torch.full((16,), lost))
+    torch.testing.assert_close(2 - free_bias, torch.full((16,), moved))
+
+
+def test_the_rate_warms_up_evenly_and_falls_along_half_a_cosine() -> None:
+    stage = Stage(steps=12, batch=1, latent_frames=1, learning_rate=8.0, final_learning_rate=2.0, warmup=3)
+    # The cosine of 0°, 15°, …: at 60° three quarters of the way are left, at 90° half, at 120° a quarter.
+    assert learning_rate(stage, 0) == pytest.approx(8 / 3)
+    assert learning_rate(stage, 1) == pytest.approx((2 + 3 * (1 + (6**0.5 + 2**0.5) / 4)) * 2 / 3)
+    assert learning_rate(stage, 2) == pytest.approx(2 + 3 * (1 + 3**0.5 / 2))
+    assert [learning_rate(stage, step) for step in (4, 6, 8)] == pytest.approx([6.5, 5.0, 3.5])
+    assert learning_rate(changed(stage, warmup=0), 0) == 8.0
+
+
+def test_a_step_belongs_to_the_stage_that_it_falls_into() -> None:
+    short = Stage(steps=2, batch=1, latent_frames=1, learning_rate=1, final_learning_rate=1)
+    long = changed(short, steps=3)
+    assert [stage_at((short, long), step) for step in range(5)] == [(short, 0), (short, 1), (long, 0), (long, 1), (long, 2)]
+    with pytest.raises(IndexError):
+        stage_at((short, long), 5)
+
+
+def test_the_average_remembers_each_step_by_what_later_ones_left_of_it() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    average = Average({"x": parameter}, decay=0.5)
+    decays = [2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 9 / 18, 0.5, 0.5]
+    for step in range(1, 11):
+        parameter.data.fill_(float(step))
+        average.update(step)
+    shares = [(1 - decay) * np.prod(decays[step:]) for step, decay in enumerate(decays, 1)]
+    expected = float(np.dot(shares, range(1, 11)))
+    assert average.weights["x"].item() == pytest.approx(expected)
+    with average.shown():
+        assert parameter.item() == pytest.approx(expected)
+    assert parameter.item() == 10 and average.weights["x"].item() == pytest.approx(expected)
+
+
 def test_muon_finds_a_linear_map() -> None:
     torch.manual_seed(0)
     wanted, found = torch.randn(16, 16), nn.Parameter(torch.zeros(16, 16))
@@ -122,7 +177,7 @@ def test_each_pose_scheme_keeps_the_frames_that_it_says(scheme: PoseScheme) -> N
 MINIMAL = {
     "data": "clips",
     "run": "run",
-    "backbone": {"new": {"dim": 64}},
+    "backbone": {"new": {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}},
     "stages": [{"steps": 3, "batch": 2, "latent_frames": 3, "learning_rate": 1e-4, "final_learning_rate": 1e-5}],
 }
 
@@ -140,28 +195,60 @@ def test_a_configuration_is_read_with_its_defaults(tmp_path) -> None:
     assert config.optimizer == "adamw"
 
 
+STAGE = MINIMAL["stages"][0]
+NEW_DIT = MINIMAL["backbone"]["new"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"stpes": 3}, "no field 'stpes'"),
-        ({"stages": [{"steps": 3}]}, "lacks the field 'batch'"),
-        ({"stages": [MINIMAL["stages"][0] | {"batch": 1.5}]}, "batch is 1.5, not a whole number"),
-        ({"stages": [MINIMAL["stages"][0] | {"train": ["sound"]}]}, "no branch 'sound', only audio, pose, text, video"),
-        ({"stages": [MINIMAL["stages"][0] | {"train": ["lora"]}]}, "to train lora, give the backbone a lora_rank"),
+        ({"stpes": 3}, "stpes: there is no such field, only data, run, backbone, "),
+        ({"stages": [{"steps": 3}]}, "stages.0.batch: is missing"),
+        ({"stages": [STAGE, STAGE | {"batch": 1.5}]}, "stages.1.batch: should be a valid integer"),
+        ({"stages": [STAGE | {"learning_rate": 0}]}, "stages.0.learning_rate: should be greater than 0, not 0"),
+        ({"stages": [STAGE | {"train": ["sound"]}]}, "stages.0.train.0: should be 'audio', 'pose', 'text', 'video' or 'lora'"),
+        ({"stages": [STAGE | {"train": []}]}, "stages.0.train: is empty"),
+        ({"stages": [STAGE | {"train": ["lora"]}]}, "to train lora, give the backbone a lora_rank"),
+        ({"stages": []}, "stages: is empty"),
+        ({"stages": 3}, "stages: is 3: write a list"),
         ({"backbone": MINIMAL["backbone"] | {"lora_rank": 4}}, "beside a LoRA the backbone stays as it is"),
-        ({"backbone": MINIMAL["backbone"] | {"recompute": 1}}, "recompute is 1, not true or false"),
-        ({"backbone": {}}, "either `file`.*or `new`"),
-        ({"adapter": {"audio_dim": 8}}, "adapter has no field 'audio_dim', only file, new"),
-        ({"adapter": {}}, "either `file`.*or `new`"),
-        ({"adapter": {"new": {"interaction": "loud"}}}, "'loud', not one of clip_wise, frame_wise, audio_dit, both"),
-        ({"optimizer": "sgd"}, "'sgd': use adamw or muon"),
-        ({"conditions": {"pose_scheme": "loud"}}, "'loud', not one of none, clip, temporal, refocusing"),
-        ({"conditions": 3}, "conditions is 3: write its fields under it"),
+        ({"backbone": MINIMAL["backbone"] | {"lora_rank": 0}}, "backbone.lora_rank: should be greater than or equal to 1"),
+        ({"backbone": MINIMAL["backbone"] | {"recompute": 1}}, "backbone.recompute: is 1, not true or false"),
+        ({"backbone": {}}, "backbone: needs either `file`.*or `new`"),
+        ({"backbone": {"new": NEW_DIT | {"dimm": 64}}}, "backbone.new.dimm: there is no such field, only dim, ffn_dim"),
+        ({"backbone": {"new": NEW_DIT | {"num_heads": 3}}}, "backbone.new: a dim of 64 does not divide into 3 heads"),
+        ({"adapter": {"audio_dim": 8}}, "adapter.audio_dim: there is no such field, only file, new"),
+        ({"adapter": {}}, "adapter: needs either `file`.*or `new`"),
+        ({"adapter": {"new": {"interaction": "loud"}}}, "adapter.new.interaction: should be 'clip_wise', .* not 'loud'"),
+        ({"optimizer": "sgd"}, "optimizer: should be 'adamw' or 'muon', not 'sgd'"),
+        ({"save_every": 0}, "save_every: should be greater than or equal to 1, not 0"),
+        ({"ema": 3}, "ema: should be less than 1, not 3"),
+        ({"ema": True}, "ema: is true or false, and this field is neither"),
+        ({"shift": -1}, "shift: should be greater than 0, not -1"),
+        ({"shift": float("nan")}, "shift: should be .*, not nan"),
+        ({"samples": {"vae": "vae", "every": 0}}, "samples.every: should be greater than or equal to 1, not 0"),
+        ({"conditions": {"pose_scheme": "loud"}}, "conditions.pose_scheme: should be 'none', .* not 'loud'"),
+        ({"conditions": {"whole_pose": 7}}, "conditions.whole_pose: should be less than or equal to 1, not 7"),
+        ({"conditions": 3}, "conditions: is 3: write its fields under it"),
     ],
 )
-def test_a_wrong_configuration_is_refused_by_name(change: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build(TrainingConfig, MINIMAL | change, "the configuration")
+def test_a_wrong_configuration_is_refused_by_the_fields_path(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}|; {message}|^stages: {message}") as refused:
+        build(TrainingConfig, MINIMAL | change)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_changed_configuration_is_checked_like_a_file(tmp_path) -> None:
+    config = build(TrainingConfig, MINIMAL)
+    assert changed(config, shift=1.0).shift == 1 and config.shift == 3
+    with pytest.raises(ValueError, match="shift: should be greater than 0"):
+        changed(config, shift=0)
+    with pytest.raises(ValueError, match="frozen"):
+        config.shift = 2.0
+    (tmp_path / "none.yaml").write_text("stages: [")
+    for name in ("none.yaml", "missing.yaml"):
+        with pytest.raises(ValueError, match=name):
+            read_config(tmp_path / name)
 
 
 def test_every_parameter_belongs_to_one_branch() -> None:
