@@ -174,7 +174,7 @@ def validate(vae: nn.Module, folder: Path, seeds: list[int], picture: Path) -> t
         error = ((output - target) / 2).square().mean((0, 2, 3))
         first.append(-10 * error[:9].mean().log10())
         last.append(-10 * error[-9:].mean().log10())
-        shown = [0, 4, 12, 24, frames.shape[0] - 1]
+        shown = np.linspace(0, len(frames) - 1, 5).astype(int)
         rendered = ((output.permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()
         rows += [np.concatenate(frames[shown], 1), np.concatenate(rendered[shown], 1)]
     Image.fromarray(np.concatenate(rows)).save(picture)
