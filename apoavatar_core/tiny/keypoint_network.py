@@ -19,16 +19,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..pose.network_file import load_keypoint_network, save_keypoint_network
 from ..pose.estimator import KeypointNetwork, KeypointNetworkConfig
 from ..pose.heatmaps import encode_heatmaps, window_centroids
 from ..pose.keypoints import GROUPS, LIPS, VISIBLE
+from ..pose.network_file import load_keypoint_network, save_keypoint_network
 from ..precision import autocast
 from ..settings import Count, Positive, Settings, Share, WholeNumber, read_settings
 from ..training.optimizers import set_learning_rate
 from ..training.schedule import half_cosine, warm_up
 from ..training.state import (
-    StoredTensors, fill_optimizers, fingerprint, newest_state, optimizer_tensors, read_facts, save_state,
+    StoredTensors,
+    fill_optimizers,
+    fingerprint,
+    newest_state,
+    optimizer_tensors,
+    read_facts,
+    save_state,
 )
 from .keypoint_accuracy import held_out_clips, measure
 from .keypoint_drawings import Drawings, augment

@@ -33,7 +33,13 @@ from ..training.export import write
 from ..training.optimizers import build_optimizers, set_learning_rate
 from ..training.schedule import half_cosine, stage_at, warm_up
 from ..training.state import (
-    StoredTensors, fill_optimizers, fingerprint, newest_state, optimizer_tensors, read_facts, save_state,
+    StoredTensors,
+    fill_optimizers,
+    fingerprint,
+    newest_state,
+    optimizer_tensors,
+    read_facts,
+    save_state,
 )
 
 CONFIG = Path(__file__).with_name("configs") / "tiny_vae.yaml"
@@ -174,7 +180,7 @@ def validate(vae: nn.Module, folder: Path, seeds: list[int], picture: Path) -> t
         error = ((output - target) / 2).square().mean((0, 2, 3))
         first.append(-10 * error[:9].mean().log10())
         last.append(-10 * error[-9:].mean().log10())
-        shown = [0, 4, 12, 24, frames.shape[0] - 1]
+        shown = np.linspace(0, len(frames) - 1, 5).astype(int)
         rendered = ((output.permute(1, 2, 3, 0) + 1) * 127.5).round().byte().numpy()
         rows += [np.concatenate(frames[shown], 1), np.concatenate(rendered[shown], 1)]
     Image.fromarray(np.concatenate(rows)).save(picture)

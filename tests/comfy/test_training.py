@@ -315,6 +315,29 @@ def test_weights_split_between_processes_learn_the_same(trainer, config, comfyui
         assert all((ours[key] - theirs[key]).abs().max() < 1e-3 for key in ours)
 
 
+def test_the_tiny_vae_is_kept_and_goes_on(prepared, tmp_path) -> None:
+    from apoavatar_core.settings import build
+    from apoavatar_core.tiny import vae
+    from apoavatar_core.training.state import newest_state
+
+    stage = {"steps": 2, "batch": 2, "frames": 1, "crop": 16, "learning_rate": 0.01, "final_learning_rate": 0.01}
+    settings = build(vae.VAETrainingConfig, {"dim": 8, "stages": [stage]})
+    for wrong, message in ((stage | {"frames": 2}, "use 4n.1"), (stage | {"crop": 12}, "no multiple of 8")):
+        with pytest.raises(ValueError, match=f"stages.0: .*{message}"):
+            build(vae.VAETrainingConfig, {"stages": [wrong]})
+    assert [settings.stage_at(step)[1] for step in range(2)] == pytest.approx([0.01 / 20, 0.02 / 20])
+    bank = prepared.parent / "bank"
+    vae.train(settings, bank, tmp_path)
+    saved = newest_state(tmp_path / vae.STATES)
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    vae.train(settings, bank, tmp_path)  # it is at its end already
+    assert before == {path.name: path.read_bytes() for path in saved.iterdir()}
+    with pytest.raises(ValueError, match="other settings .latent_noise."):
+        vae.train(changed(settings, latent_noise=0.2), bank, tmp_path)
+    _, stored = vae.opened(settings, saved)
+    assert len(stored.names("optimizers/")) > len(stored.names("vae/")) > 0
+
+
 @pytest.mark.parametrize("folder", ["training", "tiny"])
 def test_the_shipped_recipes_can_be_read(training, folder) -> None:
     from apoavatar_core.settings import read_settings
@@ -363,9 +386,8 @@ def test_training_learns_one_clip_by_heart(trainer, config, prepared, tmp_path) 
 
 
 def test_text_that_is_left_out_is_the_encoder_s_nothing(training, prepared) -> None:
-    from nodes import CLIPTextEncode
-
     from apoavatar_core.comfyui.loading import load_tiny_text_encoder
+    from nodes import CLIPTextEncode
 
     ((embedding, _),) = CLIPTextEncode().encode(load_tiny_text_encoder(), "")[0]
     clip = load_file(sorted(prepared.glob("*.safetensors"))[0])

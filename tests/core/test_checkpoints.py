@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -99,12 +100,10 @@ def test_saving_that_fails_leaves_nothing_half_written(
         save_adapter(path, adapter)
     before = path.read_bytes() if there_before else None
 
-    def disk_full(where: Path, content: bytes) -> None:
-        with where.open("wb") as file:
-            file.write(content[:100])
+    def disk_full(file: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", disk_full)
+    monkeypatch.setattr(os, "fsync", disk_full)
     with pytest.raises(OSError, match="No space left"):
         save_adapter(path, adapter)
     assert (path.read_bytes() if path.exists() else None) == before
