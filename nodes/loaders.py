@@ -5,11 +5,11 @@ from __future__ import annotations
 import folder_paths
 from comfy_api.latest import io
 
-from ..apoavatar_core.audio_features import LogMelEncoder
 from ..apoavatar_core.checkpoints import presets
 from ..apoavatar_core.checkpoints.presets import ADAPTERS
 from ..apoavatar_core.checkpoints.safe_file import gguf_refusal
 from ..apoavatar_core.comfyui import loading
+from ..apoavatar_core.log_mel import LogMelEncoder
 
 MODEL_PATCHES, LORAS = "model_patches", "loras"
 OWN_POSE_ADAPTER = "the adapter's own"

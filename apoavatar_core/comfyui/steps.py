@@ -52,7 +52,7 @@ class TakeConditions(AdapterPatch):
         if has_clip_vision(executor.class_obj) and clip_fea is None:
             raise ValueError(NO_CLIP_VISION)
         if kwargs.pop(MOTION, None) is not None:
-            raise ValueError("This adapter was not trained to go on from earlier frames: leave previous_frames open.")
+            raise ValueError("This adapter was not trained to go on from earlier frames: choose 'nothing' in continue_from.")
         if audio is not None:
             # Native context windows put the clip's first latent frame before every window but the first.
             anchored = getattr(transformer_options.get("context_window"), "causal_anchor_index", None) is not None

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor
 
-from ..adapters.pose_adapter import group_by_latent_frame
 from ..checkpoints.safe_file import write_tensors
+from ..conditioning.pose import grouped_frames
 from ..pose.keypoints import from_frame
 from ..pose.render import render_pose
 from ..refocusing import RefocusingConfig, refocus
@@ -45,7 +44,7 @@ def prepare_clip(stored: StoredClip, latents: Tensor, reference: Tensor, encoder
         "latents": latents.half(),
         "reference": reference.half(),
         "audio": encoders.voice(stored.speech, frames, FPS).half(),
-        "pose": rearrange(group_by_latent_frame(rendered[None])[0], "t f h w c -> (f c) t h w").contiguous(),
+        "pose": grouped_frames(rendered),
         "mouth": mouth_cells(people, *latents.shape[2:]),
         "posed": torch.tensor(any(person.points[:, 2].any() for person in people)),
         "dropout": torch.from_numpy(gate.dropout).float(),

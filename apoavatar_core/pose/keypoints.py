@@ -142,6 +142,22 @@ def to_frame(person: PersonKeypoints, width: int, height: int) -> dict[str, Any]
     return {"people": people, "canvas_width": width, "canvas_height": height}
 
 
+def in_middle_of(person: PersonKeypoints, canvas: tuple[float, float], width: int, height: int) -> PersonKeypoints:
+    """A person in the middle part of its picture that has the shape of another: what is left when the picture is scaled
+    to cover width × height and cropped. Points outside keep their place, beyond 0 … 1.
+
+    Args:
+        person: keypoints as fractions of the canvas.
+        canvas: width and height of the picture they were found in.
+        width, height: of the other picture.
+    """
+    scale = max(width / canvas[0], height / canvas[1])
+    covering = np.array([canvas[0] * scale / width, canvas[1] * scale / height])
+    points = person.points.astype(np.float64)
+    points[:, :2] = 0.5 + (points[:, :2] - 0.5) * covering
+    return PersonKeypoints.from_points(points)
+
+
 def _read_person(person: Any) -> np.ndarray:
     """Keypoints of one entry of `people` as float32 [130, 3], coordinates still in the producer's unit."""
     if not isinstance(person, dict):

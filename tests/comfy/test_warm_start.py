@@ -104,14 +104,11 @@ def predicted(guider) -> Tensor:
 def ours(pack, model, file: Path, vae, portrait: Tensor, voice: dict, previous: Tensor | None = None) -> Tensor:
     """What our nodes predict with a warm start."""
     text = [[torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(5)), {}]]
-    positive, negative, *_ = (
-        pack("nodes.conditioning")
-        .Conditioning.execute(
-            text, text, vae, voice, SIDE, SIDE, FRAMES, 25.0, "pose_free", False,
-            reference_image=portrait, previous_frames=previous, motion_frames=MOTION_FRAMES,
-        )
-        .result
-    )
+    beginning = {"continue_from": "nothing"}
+    if previous is not None:
+        beginning = {"continue_from": "previous_frames", "previous_frames": previous, "motion_frames": MOTION_FRAMES}
+    settings = (SIDE, SIDE, FRAMES, 25.0, {"pose_mode": "pose_free"}, beginning, portrait)
+    positive, negative, *_ = pack("nodes.conditioning").Conditioning.execute(text, text, vae, voice, *settings).result
     adapted = pack("apoavatar_core.comfyui.loading").apply_adapter(model, file)
     return predicted(pack("nodes.sampling").Guider.execute(adapted, positive, negative, 1.0, 1.0, 1.0, 1.0).result[0])
 

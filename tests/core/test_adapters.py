@@ -18,7 +18,7 @@ from apoavatar_core.adapters.audio_injection import AudioInjection
 from apoavatar_core.adapters.audio_projection import AudioProjection
 from apoavatar_core.adapters.interaction import InteractionScheme
 from apoavatar_core.adapters.pose_adapter import PoseAdapter, group_by_latent_frame
-from apoavatar_core.audio_features import latent_frame_windows
+from apoavatar_core.conditioning.voice import latent_frame_windows
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 VIDEO_DIM, AUDIO_DIM, HEADS = 12, 8, 2
