@@ -17,7 +17,7 @@ from einops import rearrange
 from ..adapters import AdapterConfig
 from ..grid import video_frames
 from .conditions import AUDIO, MOTION, POSE, POSE_GATE, REFERENCE_POSE
-from .wan import NO_CLIP_VISION, by_frame, has_clip_vision, with_addition_to_image
+from .wan import by_frame, with_addition_to_image
 
 KEY = "apoavatar"
 """Of the adapter's wrappers, and of its `StepConditions` among the `transformer_options`."""
@@ -49,8 +49,6 @@ class TakeConditions(AdapterPatch):
 
     def __call__(self, executor, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options={}, **kwargs):
         audio, pose, gate, reference = (kwargs.pop(key, None) for key in (AUDIO, POSE, POSE_GATE, REFERENCE_POSE))
-        if has_clip_vision(executor.class_obj) and clip_fea is None:
-            raise ValueError(NO_CLIP_VISION)
         if kwargs.pop(MOTION, None) is not None:
             raise ValueError("This adapter was not trained to go on from earlier frames: choose 'nothing' in continue_from.")
         if audio is not None:

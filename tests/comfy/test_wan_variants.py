@@ -132,25 +132,50 @@ def test_one_adapter_file_serves_both_experts_of_wan_2_2(pack, vae) -> None:
     assert made.isfinite().all() and (made - alone).abs().max() > 1e-3
 
 
-def test_a_model_that_looks_at_the_portrait_needs_clip_vision(pack, vae) -> None:
+def test_a_model_that_can_look_at_the_portrait_runs_without_clip_vision_and_says_so(pack, vae, caplog) -> None:
+    """As with ComfyUI's own nodes, under our guider and under a native one."""
+    import logging
+
     import comfy.clip_vision
     import comfy.samplers
 
     model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=36, model_type="i2v"), adapter(pack))
     portrait = torch.full((1, SIDE, SIDE, 3), 0.5)
     blind = conditioned(pack, vae, reference_image=portrait)
-    with pytest.raises(ValueError, match="clip_vision_output is missing: connect CLIP Vision Encode"):
-        sampled(pack, model, *blind)
+    with caplog.at_level(logging.INFO):
+        made = sampled(pack, model, *blind)["samples"]
+    assert made.isfinite().all() and "connect CLIP Vision Encode to clip_vision_output" in caplog.text
     plain = comfy.samplers.CFGGuider(model)
     plain.set_conds(*blind[:2])
     noise = random_tensor(*blind[2]["samples"].shape)
-    with pytest.raises(ValueError, match="clip_vision_output is missing"):
-        plain.sample(noise, torch.zeros_like(noise), comfy.samplers.ksampler("euler"), torch.tensor([0.8, 0.0]), seed=0)
+    sampler = comfy.samplers.ksampler("euler")
+    assert plain.sample(noise, torch.zeros_like(noise), sampler, torch.tensor([0.8, 0.0]), seed=0).isfinite().all()
 
+    caplog.clear()
     seen = comfy.clip_vision.Output()
     seen.penultimate_hidden_states = random_tensor(1, 257, 1280, seed=9)
-    made = sampled(pack, model, *conditioned(pack, vae, reference_image=portrait, clip_vision_output=seen))
-    assert made["samples"].isfinite().all()
+    with caplog.at_level(logging.INFO):
+        looking = sampled(pack, model, *conditioned(pack, vae, reference_image=portrait, clip_vision_output=seen))["samples"]
+        sampled(pack, model, *conditioned(pack, vae))
+    assert looking.isfinite().all() and (looking - made).abs().max() > 1e-3
+    assert "CLIP Vision Encode" not in caplog.text
+
+
+def test_without_the_image_nothing_is_left_of_its_clip_embedding(pack, vae) -> None:
+    """S1 of Eq. 8, the text alone, is the same whatever CLIP vision saw."""
+    import comfy.clip_vision
+
+    model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=36, model_type="i2v"), adapter(pack))
+
+    def made(seed: int, *scales: float) -> Tensor:
+        seen = comfy.clip_vision.Output()
+        seen.penultimate_hidden_states = random_tensor(1, 257, 1280, seed=seed)
+        portrait = torch.full((1, SIDE, SIDE, 3), 0.5)
+        conditions = conditioned(pack, vae, reference_image=portrait, clip_vision_output=seen)
+        return sampled(pack, model, *conditions, scales=scales)["samples"]
+
+    assert torch.equal(made(9, 1.0, 0.0, 0.0, 0.0), made(10, 1.0, 0.0, 0.0, 0.0))
+    assert (made(9, 1.0, 1.0, 0.0, 0.0) - made(10, 1.0, 1.0, 0.0, 0.0)).abs().max() > 1e-3
 
 
 def after(frames: int) -> dict:
