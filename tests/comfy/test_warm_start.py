@@ -185,6 +185,26 @@ def test_a_continued_clip_in_context_windows_is_refused(pack, model, file, vae, 
         ours(pack, windowed, file, vae, portrait, heard, torch.rand(25, SIDE, SIDE, 3))
 
 
+@pytest.mark.parametrize("name", ["Wan2_1-InfiniTetalk-Single_fp16.safetensors", "14B/WanVideo_2_1_Multitalk_fp8.safetensors"])
+def test_a_warm_start_is_found_where_other_packs_keep_it(pack, model, file, tmp_path, monkeypatch, name) -> None:
+    """In the folder of diffusion models, told from those by its name; no file is opened to make the list."""
+    import folder_paths
+
+    folder = tmp_path / "diffusion_models"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_bytes(file.read_bytes())
+    (folder / "wan2.1_i2v.safetensors").touch()
+    folders, kinds = folder_paths.folder_names_and_paths["diffusion_models"]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([*folders, str(folder)], kinds))
+
+    node = pack("nodes.loaders").ApplyAdapter
+    (adapters,) = (field.options for field in node.define_schema().inputs if field.id == "adapter")
+    assert name in adapters and "wan2.1_i2v.safetensors" not in adapters
+    assert node.validate_inputs(name) is True
+    (adapted,) = node.execute(model, name).result
+    assert pack("apoavatar_core.comfyui.attaching").has_adapter(adapted)
+
+
 def test_in_bf16_a_warm_start_stays_as_near(pack, patch, file, vae, portrait) -> None:
     theirs, heard = voices()
     model = wan_model(torch.bfloat16)
