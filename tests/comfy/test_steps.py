@@ -550,3 +550,25 @@ def test_refocused_pose_is_kept_where_the_gate_is_open(pack):
 def test_refocused_pose_needs_a_gate_for_every_frame(pack):
     with pytest.raises(ValueError, match="5 frames but the clip has 9"):
         pose_of(pack, numbered_frames(9), 9, gate=gate_of(pack, 5))
+
+
+def test_a_frame_whose_gate_is_closed_is_not_seen(pack, room, model, adapter):
+    """All others are; its neighbours share a latent frame with it."""
+    attached, frames, closed = room.attaching.attach(model, adapter), 4 * LATENT_LENGTH - 3, 6
+    gate = gate_of(pack, frames)
+    gate.dropout[:] = 0
+    gate.dropout[closed] = 1
+    pictures = random_tensor(frames, SIDE, SIDE, 3, seed=41).sigmoid()
+
+    def predicted(changed: int | None) -> Tensor:
+        shown = pictures.clone()
+        if changed is not None:
+            shown[changed] = 1 - shown[changed]
+        pose, weights, _ = pose_of(pack, shown, frames, gate=gate)
+        tensors = {room.conditions.POSE: pose[None], room.conditions.POSE_GATE: weights[None]}
+        return predict(attached, room.conditions.with_conditions(conditioning(room, ("text", "image", "audio")), tensors))
+
+    expected = predicted(None)
+    assert torch.equal(predicted(closed), expected)
+    for other in (closed - 1, closed + 1):
+        assert (predicted(other) - expected).abs().max() > 1e-4
