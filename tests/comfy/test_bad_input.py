@@ -325,11 +325,12 @@ def test_going_on_needs_the_film_so_far(comfy_server, text_prompt):
         comfy_server.submit(text_prompt)
 
 
-def test_a_pose_that_pose_free_has_no_use_for_changes_nothing(comfy_server, pose_prompt):
-    """Its links stay in a prompt that was written by hand."""
-    workflow.set_input(pose_prompt, "ApoAvatarConditioning", "pose_mode", "pose_free")
-    entry = comfy_server.queue(pose_prompt)
-    assert video_size(comfy_server, entry)[0] == SHORT
+@pytest.mark.parametrize(("mode", "left"), [("hard", ["pose_mode.pose"]), ("pose_free", [])])
+def test_another_pose_mode_leaves_out_what_it_has_no_use_for(comfy_server, definitions, pose_prompt, mode, left):
+    workflow.choose(pose_prompt, definitions, "ApoAvatarConditioning", "pose_mode", mode)
+    (conditioning,) = workflow.nodes_of(pose_prompt, "ApoAvatarConditioning")
+    assert [name for name in conditioning["inputs"] if name.startswith("pose_mode.")] == left
+    assert video_size(comfy_server, comfy_server.queue(pose_prompt))[0] == SHORT
 
 
 def test_a_gate_for_a_shorter_clip_is_refused(refused, pose_prompt):
