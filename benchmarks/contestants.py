@@ -25,11 +25,11 @@ from torch import Tensor, nn
 
 from apoavatar_core.adapters import AdapterConfig
 from apoavatar_core.adapters.pose_adapter import group_by_latent_frame
-from apoavatar_core.audio_features import latent_frame_windows
 from apoavatar_core.checkpoints.multitalk import adapter_from_multitalk, is_new
 from apoavatar_core.comfyui import conditions
 from apoavatar_core.comfyui.attaching import attach
 from apoavatar_core.comfyui.loading import load_adapter
+from apoavatar_core.conditioning.voice import latent_frame_windows
 from apoavatar_core.grid import LATENT_CHANNELS, MASK_CHANNELS, PIXELS_PER_LATENT, latent_frames
 
 from .sizes import Size

@@ -162,6 +162,19 @@ def set_input(prompt: dict, class_type: str, name: str, value, title: str | None
         owner[key] = value
 
 
+def choose(prompt: dict, object_info: dict, class_type: str, name: str, option: str) -> None:
+    """Sets a choice that brings inputs of its own on every node of a class, and takes away those that the option has not:
+    ComfyUI would hand them to the node.
+    """
+    declared = dict(declared_inputs(object_info[class_type]["input"]))[name][1]["options"]
+    (inputs,) = (found["inputs"] for found in declared if found["key"] == option)
+    kept = {f"{name}.{nested}" for nested, _ in declared_inputs(inputs)}
+    set_input(prompt, class_type, name, option)
+    for node in nodes_of(prompt, class_type):
+        for given in [given for given in node["inputs"] if given.startswith(f"{name}.") and given not in kept]:
+            del node["inputs"][given]
+
+
 def get_input(prompt: dict, class_type: str, name: str):
     """The value of an input of the first node of a class."""
     nodes = nodes_of(prompt, class_type)

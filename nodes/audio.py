@@ -21,7 +21,7 @@ class LoudnessRefocusing(io.ComfyNode):
             category="ApoAvatar",
             description="Weigh each pose frame by how loud the voice is: accents keep the gesture, quiet parts let it rest.",
             inputs=[
-                io.Audio.Input("audio"),
+                io.Audio.Input("audio", tooltip="The voice."),
                 io.Float.Input("fps", default=24.0, min=1.0, max=120.0, step=0.01, tooltip="Frame rate of the video."),
                 io.Int.Input("frames", default=49, min=1, max=16384, step=4, tooltip="Length of the clip in video frames."),
                 io.Float.Input(

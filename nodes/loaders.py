@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 import folder_paths
 from comfy_api.latest import io
 
-from ..apoavatar_core.audio_features import LogMelEncoder
 from ..apoavatar_core.checkpoints import presets
 from ..apoavatar_core.checkpoints.presets import ADAPTERS
 from ..apoavatar_core.checkpoints.safe_file import gguf_refusal
 from ..apoavatar_core.comfyui import loading
+from ..apoavatar_core.log_mel import LogMelEncoder
 
-MODEL_PATCHES, LORAS = "model_patches", "loras"
+MODEL_PATCHES, LORAS, DIFFUSION_MODELS = "model_patches", "loras", "diffusion_models"
+ADAPTER_FOLDERS = (ADAPTERS, MODEL_PATCHES, DIFFUSION_MODELS)
+POSE_MODEL_FOLDERS = (MODEL_PATCHES, LORAS)
 OWN_POSE_ADAPTER = "the adapter's own"
+WARM_START = re.compile("infinitetalk|multitalk", re.IGNORECASE)
 
 
 def adapter_files() -> list[str]:
-    """What can be applied to a MODEL: the pack's adapters, and the model patches, where InfiniteTalk's file is."""
-    return [*folder_paths.get_filename_list(ADAPTERS), *folder_paths.get_filename_list(MODEL_PATCHES)]
+    """What can be applied to a MODEL: the pack's adapters, the model patches, where InfiniteTalk's file is, and of the
+    diffusion models those that are called so: other packs keep it there.
+    """
+    called_so = (name for name in folder_paths.get_filename_list(DIFFUSION_MODELS) if WARM_START.search(name))
+    known = (*folder_paths.get_filename_list(ADAPTERS), *folder_paths.get_filename_list(MODEL_PATCHES))
+    return list(dict.fromkeys((*known, *called_so)))
 
 
 def pose_model_files() -> list[str]:
@@ -25,19 +34,30 @@ def pose_model_files() -> list[str]:
     return [*folder_paths.get_filename_list(MODEL_PATCHES), *folder_paths.get_filename_list(LORAS)]
 
 
-def path_of(name: str, folder: str, other_folder: str) -> str:
-    return folder_paths.get_full_path(folder, name) or folder_paths.get_full_path_or_raise(other_folder, name)
+def path_of(name: str, folders: tuple[str, ...]) -> str:
+    """The file of that name in the first of the folders that has one."""
+    *before, last = folders
+    found = (folder_paths.get_full_path(folder, name) for folder in before)
+    return next(filter(None, found), None) or folder_paths.get_full_path_or_raise(last, name)
 
 
 class LoadModels(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         files = [
-            io.Combo.Input("diffusion_model", options=folder_paths.get_filename_list("diffusion_models")),
-            io.Combo.Input("vae", options=folder_paths.get_filename_list("vae")),
-            io.Combo.Input("text_encoder", options=folder_paths.get_filename_list("text_encoders")),
-            io.Combo.Input("adapter", options=adapter_files()),
-            io.Combo.Input("audio_encoder", options=folder_paths.get_filename_list("audio_encoders")),
+            io.Combo.Input(
+                "diffusion_model", options=folder_paths.get_filename_list(DIFFUSION_MODELS),
+                tooltip="A Wan text- or image-to-video model.",
+            ),
+            io.Combo.Input("vae", options=folder_paths.get_filename_list("vae"), tooltip="The VAE of that model."),
+            io.Combo.Input(
+                "text_encoder", options=folder_paths.get_filename_list("text_encoders"), tooltip="umt5-xxl for Wan."
+            ),
+            io.Combo.Input("adapter", options=adapter_files(), tooltip="A file that was made for that model."),
+            io.Combo.Input(
+                "audio_encoder", options=folder_paths.get_filename_list("audio_encoders"),
+                tooltip="The one that the adapter was made with; wav2vec2 for InfiniteTalk and MultiTalk.",
+            ),
         ]
         return io.Schema(
             node_id="ApoAvatarLoadModels",
@@ -68,9 +88,9 @@ class LoadModels(io.ComfyNode):
         def chosen(name: str, folder: str) -> str:
             return folder_paths.get_full_path_or_raise(folder, preset[name])
 
-        model = loading.load_diffusion_model(chosen("diffusion_model", "diffusion_models"))
+        model = loading.load_diffusion_model(chosen("diffusion_model", DIFFUSION_MODELS))
         return io.NodeOutput(
-            loading.apply_adapter(model, path_of(preset["adapter"], ADAPTERS, MODEL_PATCHES)),
+            loading.apply_adapter(model, path_of(preset["adapter"], ADAPTER_FOLDERS)),
             loading.load_text_encoder(chosen("text_encoder", "text_encoders"), folder_paths.get_folder_paths("embeddings")),
             loading.load_vae(chosen("vae", "vae")),
             loading.load_audio_encoder(chosen("audio_encoder", "audio_encoders")),
@@ -91,7 +111,7 @@ class ApplyAdapter(io.ComfyNode):
                     "adapter",
                     options=adapter_files(),
                     tooltip="A file from models/apoavatar_adapters that was trained for this model, or InfiniteTalk or "
-                    "MultiTalk from models/model_patches.",
+                    "MultiTalk from models/model_patches or models/diffusion_models.",
                 ),
                 io.Combo.Input(
                     "pose_model",
@@ -114,7 +134,7 @@ class ApplyAdapter(io.ComfyNode):
         if adapter not in adapter_files():
             return (
                 f"adapter: {adapter} is not there: put it into models/{ADAPTERS}, or an InfiniteTalk or MultiTalk file into "
-                f"models/{MODEL_PATCHES}, and refresh."
+                f"models/{MODEL_PATCHES} or models/{DIFFUSION_MODELS}, and refresh."
             )
         if pose_model not in (OWN_POSE_ADAPTER, *pose_model_files()):
             return f"pose_model: {pose_model} is not there: put it into models/{LORAS} or models/{MODEL_PATCHES}, and refresh."
@@ -122,5 +142,5 @@ class ApplyAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, adapter: str, pose_model: str = OWN_POSE_ADAPTER) -> io.NodeOutput:
-        pose_path = None if pose_model == OWN_POSE_ADAPTER else path_of(pose_model, MODEL_PATCHES, LORAS)
-        return io.NodeOutput(loading.apply_adapter(model, path_of(adapter, ADAPTERS, MODEL_PATCHES), pose_path))
+        pose_path = None if pose_model == OWN_POSE_ADAPTER else path_of(pose_model, POSE_MODEL_FOLDERS)
+        return io.NodeOutput(loading.apply_adapter(model, path_of(adapter, ADAPTER_FOLDERS), pose_path))

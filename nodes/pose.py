@@ -14,12 +14,6 @@ from ..apoavatar_core.pose import estimate, from_frame, load_keypoint_network, r
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
 
 
-def render_keypoints(frames: list[dict], width: int, height: int) -> torch.Tensor:
-    """POSE_KEYPOINT frames as IMAGE [T, height, width, 3] in OpenPose colours."""
-    rendered = render_pose([from_frame(frame) for frame in frames], width, height)
-    return torch.from_numpy(rendered).float() / 255
-
-
 class ExtractPose(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -29,7 +23,7 @@ class ExtractPose(io.ComfyNode):
             category="ApoAvatar",
             description="Find body, hands and face in video frames.",
             inputs=[
-                io.Image.Input("frames"),
+                io.Image.Input("frames", tooltip="Pictures of one person, for example from Get Video Components."),
                 io.Combo.Input(
                     "pose_model",
                     options=folder_paths.get_filename_list(POSE_MODELS),
@@ -58,13 +52,14 @@ class RenderPose(io.ComfyNode):
             category="ApoAvatar",
             description="Draw keypoints in OpenPose colours.",
             inputs=[
-                PoseKeypoint.Input("pose"),
-                io.Int.Input("width", default=128, min=16, max=16384, step=16),
-                io.Int.Input("height", default=128, min=16, max=16384, step=16),
+                PoseKeypoint.Input("pose", tooltip="Keypoints from Extract Pose, DWPose or SDPose."),
+                io.Int.Input("width", default=128, min=16, max=16384, step=16, tooltip="Of the pictures, in pixels."),
+                io.Int.Input("height", default=128, min=16, max=16384, step=16, tooltip="Of the pictures, in pixels."),
             ],
             outputs=[io.Image.Output()],
         )
 
     @classmethod
     def execute(cls, pose: list[dict], width: int, height: int) -> io.NodeOutput:
-        return io.NodeOutput(render_keypoints(pose, width, height))
+        rendered = render_pose([from_frame(frame) for frame in pose], width, height)
+        return io.NodeOutput(torch.from_numpy(rendered).float() / 255)

@@ -17,9 +17,9 @@ def _scale(name: str, default: float, tooltip: str) -> io.Float.Input:
 
 def guidance_inputs() -> list[io.Input]:
     return [
-        io.Model.Input("model"),
-        io.Conditioning.Input("positive"),
-        io.Conditioning.Input("negative"),
+        io.Model.Input("model", tooltip="With an ApoAvatar adapter in it."),
+        io.Conditioning.Input("positive", tooltip="From ApoAvatar Conditioning."),
+        io.Conditioning.Input("negative", tooltip="From ApoAvatar Conditioning."),
         _scale("text_scale", 2.0, "λ_txt: how strongly the prompt acts."),
         _scale("image_scale", 2.0, "λ_img: how strongly the reference image acts."),
         _scale("audio_scale", 3.0, "λ_audio: how strongly the voice drives mouth and gestures."),
@@ -56,15 +56,24 @@ class Sampler(io.ComfyNode):
             description="Sample a clip with decoupled guidance.",
             inputs=[
                 *guidance_inputs(),
-                io.Latent.Input("latent"),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True),
-                io.Int.Input("steps", default=20, min=1, max=1000),
+                io.Latent.Input("latent", tooltip="From ApoAvatar Conditioning."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
+                    tooltip="Of the noise: the same seed gives the same clip.",
+                ),
+                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="More is slower and finer."),
                 io.Float.Input(
                     "shift", default=3.0, min=0.01, max=100.0, step=0.01,
                     tooltip="More shift spends more steps on the coarse shape of the motion.",
                 ),
-                io.Combo.Input("sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler"),
-                io.Combo.Input("scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple"),
+                io.Combo.Input(
+                    "sampler_name", options=comfy.samplers.SAMPLER_NAMES, default="euler",
+                    tooltip="ComfyUI's own; the pack is tested with euler.",
+                ),
+                io.Combo.Input(
+                    "scheduler", options=comfy.samplers.SCHEDULER_NAMES, default="simple",
+                    tooltip="ComfyUI's own; the pack is tested with simple.",
+                ),
             ],
             outputs=[io.Latent.Output()],
         )

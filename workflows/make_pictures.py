@@ -56,7 +56,7 @@ def main() -> None:
             write(path.with_suffix(".jpg"), thumbnail(frames, plot))
         for name, (stem, pose_mode) in STRIPS.items():
             prompt = workflow.to_prompt(workflow.load(FOLDER / f"{stem}.json"), definitions)
-            workflow.set_input(prompt, "ApoAvatarConditioning", "pose_mode", pose_mode)
+            workflow.choose(prompt, definitions, "ApoAvatarConditioning", "pose_mode", pose_mode)
             write(layout.root / "docs" / f"{name}.jpg", film_under_its_sound(*run(running, prompt)))
         for path in sorted(FOLDER.glob("wan*.json")):
             with page_with(running, path, THUMBNAIL_PAGE, 0) as page:

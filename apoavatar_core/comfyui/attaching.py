@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
@@ -45,15 +47,19 @@ def refuse_other_conditioning(model: ModelPatcher, conditioning: list) -> None:
     """Refuse CONDITIONING that this MODEL cannot work with, before it is moved to the GPU.
 
     Raises:
-        ValueError: made with a VAE of other latents, or without the CLIP vision embedding that the model needs.
+        ValueError: made with a VAE of other latents.
     """
     channels = model.get_model_object("latent_format").latent_channels
-    needs_clip_vision = has_clip_vision(model.get_model_object("diffusion_model"))
     for _, extras in conditioning:
         if extras.get(LATENT_CHANNELS, channels) != channels:
             raise ValueError(
                 f"The VAE of the conditioning makes latents of {extras[LATENT_CHANNELS]} channels but the model works on "
                 f"{channels}: load the VAE that belongs to the model."
             )
-        if needs_clip_vision and "clip_vision_output" not in extras:
-            raise ValueError(NO_CLIP_VISION)
+
+
+def hint_at_clip_vision(model: ModelPatcher, conditioning: list) -> None:
+    """Say in the log that the portrait of a CONDITIONING could be looked at as well; ComfyUI's own nodes run without, too."""
+    blind = any("concat_latent_image" in extras and "clip_vision_output" not in extras for _, extras in conditioning)
+    if blind and has_clip_vision(model.get_model_object("diffusion_model")):
+        logging.info("ApoAvatar: %s", NO_CLIP_VISION)

@@ -8,7 +8,7 @@ import comfy.samplers
 import torch
 
 from ..guidance import GuidanceScales, evaluation_plan, guided_prediction
-from .attaching import has_adapter, refuse_other_conditioning
+from .attaching import has_adapter, hint_at_clip_vision, refuse_other_conditioning
 from .conditions import keep_modalities, modalities_in
 
 NOTHING: frozenset[str] = frozenset()
@@ -27,6 +27,7 @@ class DecoupledGuider(comfy.samplers.CFGGuider):
             raise ValueError("The model has no ApoAvatar adapter: put Apply ApoAvatar Adapter before this node.")
         for conditioning in (positive, negative):
             refuse_other_conditioning(model, conditioning)
+        hint_at_clip_vision(model, positive)
         super().__init__(model)
         self.scales = scales
         self.set_conds(positive, negative)

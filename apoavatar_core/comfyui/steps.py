@@ -22,7 +22,7 @@ from einops import rearrange
 from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..grid import video_frames
 from .conditions import AUDIO, EMBEDDED, MOTION, POSE, POSE_GATE, REFERENCE_POSE, SharedCondition
-from .wan import NO_CLIP_VISION, by_frame, has_clip_vision, with_addition_to_image
+from .wan import by_frame, with_addition_to_image
 
 KEY = "apoavatar"
 """Of the adapter's wrappers, and of its `StepConditions` among the `transformer_options`."""
@@ -113,10 +113,8 @@ class TakeConditions(AdapterPatch):
         kwargs = {key: value for key, value in kwargs.items() if key not in EMBEDDED}
         names = (AUDIO, EMBEDDED[POSE], POSE_GATE, EMBEDDED[REFERENCE_POSE])
         audio, pose, gate, reference = (kwargs.pop(name, None) for name in names)
-        if has_clip_vision(executor.class_obj) and clip_fea is None:
-            raise ValueError(NO_CLIP_VISION)
         if kwargs.pop(MOTION, None) is not None:
-            raise ValueError("This adapter was not trained to go on from earlier frames: leave previous_frames open.")
+            raise ValueError("This adapter was not trained to go on from earlier frames: choose 'nothing' in continue_from.")
         if audio is not None:
             # Native context windows put the clip's first latent frame before every window but the first.
             anchored = getattr(transformer_options.get("context_window"), "causal_anchor_index", None) is not None

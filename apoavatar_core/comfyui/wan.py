@@ -19,7 +19,7 @@ from ..adapters import AdapterConfig
 from ..grid import MASK_CHANNELS
 
 NO_CLIP_VISION = (
-    "This Wan model looks at the portrait through CLIP vision, and clip_vision_output is missing: connect CLIP Vision Encode."
+    "This Wan model can look at the portrait through CLIP vision too: connect CLIP Vision Encode to clip_vision_output."
 )
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..audio_features import LogMelEncoder, features_at_video_rate, frames_of_voice, latent_frame_windows
 from ..checkpoints import presets
 from ..comfyui import loading
-from ..grid import AUDIO_WINDOW
+from ..conditioning.voice import voice_of, voice_windows
+from ..log_mel import LogMelEncoder
 from ..precision import autocast
 from ..waveform import SAMPLE_RATE
 from .settings import identity
@@ -59,8 +59,7 @@ class Encoders:
     def voice(self, speech: np.ndarray, frames: int, fps: float) -> Tensor:
         """16 kHz samples [S] of the whole film → features [8, T_lat, D] around each latent frame."""
         encoded = self.audio_encoder.encode_audio(torch.from_numpy(speech)[None, None], SAMPLE_RATE)
-        heard = max(frames, min(frames + AUDIO_WINDOW // 2, frames_of_voice(encoded, fps)))
-        return latent_frame_windows(features_at_video_rate(encoded, heard, fps), frames).cpu()
+        return voice_windows(voice_of(encoded, self.audio_kind), frames, fps).cpu()
 
     def prompt(self, text: str) -> Tensor:
         """Embedding [L, d] of a text."""

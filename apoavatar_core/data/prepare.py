@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from einops import rearrange
 from torch import Tensor
 
-from ..adapters.pose_adapter import group_by_latent_frame
 from ..checkpoints.safe_file import write_tensors
+from ..conditioning.pose import grouped_frames
 from ..pose import canvas_size, from_frame, in_middle_of, render_pose
 from ..refocusing import RefocusingConfig, refocus
 from ..shares import share_of
@@ -52,7 +51,7 @@ def prepare_clip(
         "latents": latents.half(),
         "reference": reference.half(),
         "audio": encoders.voice(stored.speech, frames, settings.fps).half(),
-        "pose": rearrange(group_by_latent_frame(rendered[None])[0], "t f h w c -> (f c) t h w").contiguous(),
+        "pose": grouped_frames(rendered),
         "mouth": mouth_cells(people, *latents.shape[2:]),
         "posed": torch.tensor(any(person.points[:, 2].any() for person in people)),
         "dropout": torch.from_numpy(gate.dropout).float(),

@@ -88,10 +88,9 @@ class TinyGenerator:
             height=height,
             length=frames,
             fps=clip.fps,
-            pose_mode="hard" if mode == HARD else "pose_free",
-            speaking_prompt=True,
+            pose_mode={"pose_mode": "hard", "pose": clip.keypoints} if mode == HARD else {"pose_mode": "pose_free"},
+            continue_from={"continue_from": "nothing"},
             reference_image=_pictures(clip.frames[:1]),
-            pose=clip.keypoints if mode == HARD else None,
             clip=self.clip,
         )
         positive, negative, latent, _ = conditioned.result

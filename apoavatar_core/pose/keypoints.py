@@ -31,6 +31,8 @@ _LANDMARKS = 68  # face landmarks without the two pupils
 # outside it), while no pose in pixels fits into the first two of them.
 _LARGEST_FRACTION = 2.0
 
+_WIDEST = 1e6  # times the part that is seen of a picture: whatever it shows, that part holds no more of it
+
 
 @dataclass(frozen=True, eq=False)
 class PersonKeypoints:
@@ -152,7 +154,7 @@ def in_middle_of(person: PersonKeypoints, canvas: tuple[float, float], width: in
         width, height: of the other picture.
     """
     scale = max(width / canvas[0], height / canvas[1])
-    covering = np.array([canvas[0] * scale / width, canvas[1] * scale / height])
+    covering = np.minimum([canvas[0] * scale / width, canvas[1] * scale / height], _WIDEST)
     points = person.points.astype(np.float64)
     points[:, :2] = 0.5 + (points[:, :2] - 0.5) * covering
     return PersonKeypoints.from_points(points)

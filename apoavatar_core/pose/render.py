@@ -32,6 +32,7 @@ BLUE, WHITE = (0, 0, 255), (255, 255, 255)
 
 _LIMB_BRIGHTNESS = 0.6  # DWPose's, so that joints stand out from limbs
 _LANDMARKS = 68  # pupils are body points already
+_FARTHEST = 100.0  # pictures beyond the canvas from which no limb reaches into it, and OpenCV's integers overflow soon
 _SHIFT = 4  # OpenCV takes fixed-point coordinates with this many fractional bits
 
 
@@ -42,7 +43,7 @@ def render_pose(people: Sequence[PersonKeypoints], width: int, height: int) -> n
     survive. Line widths grow with the smaller side and are those of DWPose at 512 pixels.
 
     Args:
-        people: T frames; points with a confidence below 0.3 are left out.
+        people: T frames; points with a confidence below 0.3 are left out, and those a hundred pictures away.
         width: pixels, at least 1.
         height: pixels, at least 1.
 
@@ -73,7 +74,8 @@ def _draw_person(canvas: np.ndarray, person: PersonKeypoints, stick: float) -> N
 
     def visible(points: np.ndarray) -> dict[int, np.ndarray]:
         """Positions in pixels by index, only of what is seen. OpenCV's pixel centres are at whole numbers."""
-        return {i: point[:2] * scale - 0.5 for i, point in enumerate(points) if point[2] >= VISIBLE}
+        near = np.abs(points[:, :2]).max(1) <= _FARTHEST
+        return {i: point[:2] * scale - 0.5 for i, point in enumerate(points) if point[2] >= VISIBLE and near[i]}
 
     def fixed(position: np.ndarray) -> tuple[int, int]:
         return tuple(int(round(value * (1 << _SHIFT))) for value in position)

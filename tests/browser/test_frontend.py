@@ -114,6 +114,28 @@ def set_widget(page, node_type: str, name: str, value) -> None:
     )
 
 
+def test_what_a_choice_needs_appears_with_it(page):
+    """On a node that is made by hand."""
+    shown = page.evaluate(
+        """() => {
+            const node = LiteGraph.createNode("ApoAvatarConditioning");
+            app.graph.add(node);
+            const after = (name, value) => {
+                node.widgets.find(w => w.name === name).value = value;
+                return node.inputs.map(input => input.name).filter(input => input.startsWith(name + "."));
+            };
+            return [
+                ...["hard", "refocused", "pose_free"].map(mode => after("pose_mode", mode)),
+                ...["previous_frames", "nothing"].map(start => after("continue_from", start)),
+            ];
+        }"""
+    )
+    pose, gate, reference = (f"pose_mode.{name}" for name in ("pose", "gate", "reference_pose"))
+    continued = [f"continue_from.{name}" for name in ("previous_frames", "motion_frames")]
+    assert [sorted(names) for names in shown] == [[pose, reference], sorted([gate, pose, reference]), [], sorted(continued), []]
+    assert page.complaints == []
+
+
 def test_the_template_browser_lists_the_workflows(comfy_server):
     assert sorted(json.loads(comfy_server.get("/api/workflow_templates"))[PACK_LINK_NAME]) == NAMES
     for name in NAMES:

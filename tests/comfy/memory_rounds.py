@@ -36,7 +36,7 @@ def conditioned(node, clip, vae, audio_encoder) -> tuple:
     (features,) = AudioEncoderEncode.execute(audio_encoder, {"waveform": voice, "sample_rate": 16_000}).result
     (positive,), (negative,) = (node("CLIPTextEncode")().encode(clip, text) for text in ("a person", ""))
     conditioning = node("ApoAvatarConditioning").execute(
-        positive, negative, vae, features, SIDE, SIDE, FRAMES, 24.0, "pose_free", True,
+        positive, negative, vae, features, SIDE, SIDE, FRAMES, 24.0, {"pose_mode": "pose_free"}, {"continue_from": "nothing"},
         reference_image=torch.full((1, SIDE, SIDE, 3), 0.5), clip=clip,
     )  # fmt: skip
     return conditioning.result[:3]

@@ -303,26 +303,36 @@ def test_a_pose_that_is_too_long_is_cut_and_said(comfy_server, pose_prompt):
 
 def test_a_pose_that_is_too_short_is_held_and_said(comfy_server, pose_prompt):
     (conditioning,) = workflow.nodes_of(pose_prompt, "ApoAvatarConditioning")
-    frames = {"image": conditioning["inputs"]["pose"], "batch_index": 0, "length": 3}
+    frames = {"image": conditioning["inputs"]["pose_mode.pose"], "batch_index": 0, "length": 3}
     pose_prompt["first frames"] = {"class_type": "ImageFromBatch", "inputs": frames}
-    conditioning["inputs"]["pose"] = ["first frames", 0]
+    conditioning["inputs"]["pose_mode.pose"] = ["first frames", 0]
     entry = comfy_server.queue(pose_prompt)
     assert video_size(comfy_server, entry)[0] == SHORT
     assert said_by(entry, "ApoAvatarConditioning") == "The pose has 3 frames for a clip of 5: its last frame is held."
 
 
-def test_refocused_without_a_gate_is_refused(refused, pose_prompt):
-    del workflow.nodes_of(pose_prompt, "ApoAvatarConditioning")[0]["inputs"]["gate"]
-    assert re.search("'refocused' needs a gate: connect one from Audio Loudness", refused(pose_prompt))
+@pytest.mark.parametrize(("mode", "missing"), [("refocused", "gate"), ("refocused", "pose"), ("hard", "pose")])
+def test_what_a_pose_mode_needs_is_named_before_anything_runs(comfy_server, pose_prompt, mode, missing):
+    del workflow.nodes_of(pose_prompt, "ApoAvatarConditioning")[0]["inputs"][f"pose_mode.{missing}"]
+    workflow.set_input(pose_prompt, "ApoAvatarConditioning", "pose_mode", mode)
+    with pytest.raises(WorkflowError, match=rf"ApoAvatarConditioning .*Required input is missing: {missing}"):
+        comfy_server.submit(pose_prompt)
+
+
+def test_going_on_needs_the_film_so_far(comfy_server, text_prompt):
+    workflow.set_input(text_prompt, "ApoAvatarConditioning", "continue_from", "previous_frames")
+    with pytest.raises(WorkflowError, match=r"Required input is missing: previous_frames"):
+        comfy_server.submit(text_prompt)
+
+
+@pytest.mark.parametrize(("mode", "left"), [("hard", ["pose_mode.pose"]), ("pose_free", [])])
+def test_another_pose_mode_leaves_out_what_it_has_no_use_for(comfy_server, definitions, pose_prompt, mode, left):
+    workflow.choose(pose_prompt, definitions, "ApoAvatarConditioning", "pose_mode", mode)
+    (conditioning,) = workflow.nodes_of(pose_prompt, "ApoAvatarConditioning")
+    assert [name for name in conditioning["inputs"] if name.startswith("pose_mode.")] == left
+    assert video_size(comfy_server, comfy_server.queue(pose_prompt))[0] == SHORT
 
 
 def test_a_gate_for_a_shorter_clip_is_refused(refused, pose_prompt):
     workflow.set_input(pose_prompt, "ApoAvatarLoudnessRefocusing", "frames", 1)
     assert re.search("gate has 1 frames but the clip has 5: set the same number", refused(pose_prompt))
-
-
-@pytest.mark.parametrize("mode", ["hard", "refocused"])
-def test_following_a_pose_that_is_not_there_is_refused(refused, pose_prompt, mode):
-    del workflow.nodes_of(pose_prompt, "ApoAvatarConditioning")[0]["inputs"]["pose"]
-    workflow.set_input(pose_prompt, "ApoAvatarConditioning", "pose_mode", mode)
-    assert re.search(f"pose_mode '{mode}' needs a pose: connect one or choose 'pose_free'", refused(pose_prompt))

@@ -26,7 +26,8 @@ def conditioned(node, tiny, reference, audio):
     return node("ApoAvatarConditioning").execute(
         positive=encode(clip, "a person")[0], negative=encode(clip, "")[0], vae=vae,
         audio_features=audio_encoder.encode_audio(audio, 16_000), width=128, height=128, length=5, fps=24.0,
-        pose_mode="pose_free", speaking_prompt=True, reference_image=reference, clip=clip,
+        pose_mode={"pose_mode": "pose_free"}, continue_from={"continue_from": "nothing"},
+        reference_image=reference, clip=clip,
     ).result[:3]  # fmt: skip
 
 

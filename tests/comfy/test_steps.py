@@ -698,77 +698,84 @@ def numbered_frames(count: int, height: int = SIDE, width: int = SIDE) -> Tensor
     return values.view(-1, 1, 1, 1).expand(count, height, width, 3).contiguous()
 
 
-def frame_values(room, condition: dict) -> list[list[float]]:
+def pose_of(pack, pose, frames: int, width: int = SIDE, height: int = SIDE, start: int = 0, gate=None):
+    """The pose [12, T_lat, H, W] and the gate [4, T_lat] that the node makes for a clip, and what it says about them."""
+    node, room = pack("nodes.conditioning"), pack("apoavatar_core.conditioning.pose")
+    shape = pack("apoavatar_core.conditioning.clip").ClipShape(width, height, frames, 24.0, start)
+    mode = {"pose_mode": "hard" if gate is None else "refocused", "pose": pose, "gate": gate}
+    made = node.pose_in(mode, shape)
+    return room.grouped_frames(made.frames), room.grouped_gate(made.gate), node.changes_to(frames, mode, shape)
+
+
+def frame_values(pose: Tensor) -> list[list[int]]:
     """Hundredfold values of the four frames of every latent frame."""
-    pose = condition[room.conditions.POSE]
-    assert pose.shape[1] == 12
-    return (pose[0].unflatten(0, (4, 3)).mean((1, 3, 4)) * 100).round().int().T.tolist()
+    assert pose.shape[0] == 12
+    return (pose.unflatten(0, (4, 3)).mean((1, 3, 4)) * 100).round().int().T.tolist()
 
 
-def test_pose_frames_and_their_gates_lie_in_the_same_order(pack, room):
-    gate = torch.arange(9) / 10
-    condition, said = pack("nodes.conditioning").pose_condition(numbered_frames(9), gate, SIDE, SIDE)
-    assert frame_values(room, condition) == [[1, 1, 1, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
-    gates = (condition[room.conditions.POSE_GATE][0].T * 10).round().int().tolist()
-    assert gates == [[0, 0, 0, 0], [1, 2, 3, 4], [5, 6, 7, 8]]
+def test_pose_frames_and_their_gates_lie_in_the_same_order(pack):
+    pose, gate, said = pose_of(pack, numbered_frames(9), 9, gate=gate_of(pack, 9))
+    assert frame_values(pose) == [[1, 1, 1, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
+    assert (gate.T * 8).round().int().tolist() == [[0, 0, 0, 0], [1, 2, 3, 4], [5, 6, 7, 8]]
     assert said == []
 
 
-def test_pose_that_is_too_short_holds_its_last_frame(pack, room):
-    condition, (sentence,) = pack("nodes.conditioning").pose_condition(numbered_frames(3), torch.ones(9), SIDE, SIDE)
-    assert frame_values(room, condition) == [[1, 1, 1, 1], [2, 3, 3, 3], [3, 3, 3, 3]]
+def test_pose_that_is_too_short_holds_its_last_frame(pack):
+    pose, _, (sentence,) = pose_of(pack, numbered_frames(3), 9)
+    assert frame_values(pose) == [[1, 1, 1, 1], [2, 3, 3, 3], [3, 3, 3, 3]]
     assert "3 frames for a clip of 9" in sentence and "held" in sentence
 
 
-def test_pose_that_is_too_long_is_cut(pack, room):
-    condition, (sentence,) = pack("nodes.conditioning").pose_condition(numbered_frames(12), torch.ones(5), SIDE, SIDE)
-    assert frame_values(room, condition) == [[1, 1, 1, 1], [2, 3, 4, 5]]
+def test_pose_that_is_too_long_is_cut(pack):
+    pose, _, (sentence,) = pose_of(pack, numbered_frames(12), 5)
+    assert frame_values(pose) == [[1, 1, 1, 1], [2, 3, 4, 5]]
     assert "12 frames for a clip of 5" in sentence and "left out" in sentence
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (128, 96), (64, 200)])
-def test_pose_of_another_size_is_fitted_to_the_clip(pack, room, height, width):
-    frames = numbered_frames(5, height, width)
-    condition, _ = pack("nodes.conditioning").pose_condition(frames, torch.ones(5), SIDE, 2 * SIDE)
-    assert condition[room.conditions.POSE].shape == (1, 12, 2, 2 * SIDE, SIDE)
-    assert frame_values(room, condition) == [[1, 1, 1, 1], [2, 3, 4, 5]]
+def test_pose_of_another_size_is_fitted_to_the_clip(pack, height, width):
+    pose, *_ = pose_of(pack, numbered_frames(5, height, width), 5, SIDE, 2 * SIDE)
+    assert pose.shape == (12, 2, 2 * SIDE, SIDE)
+    assert frame_values(pose) == [[1, 1, 1, 1], [2, 3, 4, 5]]
 
 
-def test_transparency_of_a_pose_is_left_out(pack, room):
+def test_transparency_of_a_pose_is_left_out(pack):
     frames = torch.cat([numbered_frames(5), torch.zeros(5, SIDE, SIDE, 1)], dim=-1)
-    condition, _ = pack("nodes.conditioning").pose_condition(frames, torch.ones(5), SIDE, SIDE)
-    assert frame_values(room, condition)[0] == [1, 1, 1, 1]
+    assert frame_values(pose_of(pack, frames, 5)[0])[0] == [1, 1, 1, 1]
 
 
-def test_keypoints_are_drawn_at_the_size_of_the_clip(pack, room):
+def keypoints_of(pack, canvas: tuple[int, int], arms: dict[int, tuple[float, float]], frames: int = 1) -> list[dict]:
+    """POSE_KEYPOINT frames of a person with these body points, as fractions of the canvas."""
     keypoints = pack("apoavatar_core.pose.keypoints")
     person = keypoints.PersonKeypoints.nobody()
-    person.body[4], person.body[3] = (0.25, 0.75, 1), (0.25, 0.25, 1)
-    frames = [keypoints.to_frame(person, 512, 512)] * 5
-    condition, _ = pack("nodes.conditioning").pose_condition(frames, torch.ones(5), SIDE, SIDE)
-    pose = condition[room.conditions.POSE]
-    assert pose.shape == (1, 12, 2, SIDE, SIDE)
-    assert pose[0, :3, 0, SIDE // 2, SIDE // 4].max() > 0.3
+    for point, place in arms.items():
+        person.body[point] = (*place, 1)
+    return [keypoints.to_frame(person, *canvas)] * frames
+
+
+def test_keypoints_are_drawn_at_the_size_of_the_clip(pack):
+    pose, *_ = pose_of(pack, keypoints_of(pack, (512, 512), {4: (0.25, 0.75), 3: (0.25, 0.25)}, 5), 5)
+    assert pose.shape == (12, 2, SIDE, SIDE)
+    assert pose[:3, 0, SIDE // 2, SIDE // 4].max() > 0.3
     assert not pose[..., SIDE // 2 :].any()
 
 
-def test_keypoints_of_a_wide_film_are_cropped_like_its_pictures(pack, room):
-    """A point in the middle of a film twice as wide as the clip stays in the middle, one at its side falls off."""
-    keypoints = pack("apoavatar_core.pose.keypoints")
-    person = keypoints.PersonKeypoints.nobody()
-    person.body[4], person.body[3] = (0.5, 0.75, 1), (0.5, 0.25, 1)
-    person.body[7], person.body[6] = (0.1, 0.75, 1), (0.1, 0.25, 1)
-    condition, _ = pack("nodes.conditioning").pose_condition(
-        [keypoints.to_frame(person, 1024, 512)], torch.ones(5), SIDE, SIDE
-    )
-    columns = condition[room.conditions.POSE][0, :3, 0].amax((0, 1))
-    assert columns[SIDE // 2] > 0.3
-    assert not columns[: SIDE // 4].any() and not columns[-SIDE // 4 :].any()
+@pytest.mark.parametrize("canvas", [(1024, 512), (512, 1024)])
+def test_keypoints_of_a_wide_or_tall_film_are_cropped_like_its_pictures(pack, canvas):
+    """Drawn on the film and then fitted as a picture, or as keypoints: a limb in the middle, one that is cropped."""
+    arms = {4: (0.5, 0.75), 3: (0.5, 0.6), 7: (0.1, 0.7), 6: (0.1, 0.3), 9: (0.6, 0.1), 8: (0.6, 0.3)}
+    keypoints = keypoints_of(pack, canvas, arms)
+    render = pack("nodes.pose").RenderPose.execute
+    film = render(keypoints, *(side // (512 // SIDE) for side in canvas)).result[0]
+    as_pictures, *_ = pose_of(pack, film, 5)
+    as_keypoints, *_ = pose_of(pack, keypoints, 5)
+    assert as_keypoints.any()
+    torch.testing.assert_close(as_keypoints, as_pictures, atol=0.02, rtol=0)
 
 
 def test_pose_without_frames_is_refused(pack):
     with pytest.raises(ValueError, match="no frames"):
-        pack("nodes.conditioning").pose_condition(torch.zeros(0, SIDE, SIDE, 3), torch.ones(5), SIDE, SIDE)
+        pose_of(pack, torch.zeros(0, SIDE, SIDE, 3), 5)
 
 
 def gate_of(pack, frames: int):
@@ -779,17 +786,36 @@ def gate_of(pack, frames: int):
 
 
 def test_hard_pose_bypasses_the_gate(pack):
-    weights = pack("nodes.conditioning").gate_weights_for("hard", gate_of(pack, 9), 9)
-    assert torch.equal(weights, torch.ones(9))
+    assert torch.equal(pose_of(pack, numbered_frames(9), 9)[1], torch.ones(4, 3))
 
 
 def test_refocused_pose_is_kept_where_the_gate_is_open(pack):
-    weights = pack("nodes.conditioning").gate_weights_for("refocused", gate_of(pack, 9), 5)
-    torch.testing.assert_close(weights, torch.linspace(0, 1, 9)[:5])
+    _, gate, _ = pose_of(pack, numbered_frames(5), 5, gate=gate_of(pack, 9))
+    torch.testing.assert_close(gate.T, torch.tensor([[0, 0, 0, 0], [1, 2, 3, 4]]) / 8)
 
 
-@pytest.mark.parametrize(("frames", "message"), [(None, "needs a gate"), (5, "5 frames but the clip has 9")])
-def test_refocused_pose_needs_a_gate_for_every_frame(pack, frames, message):
-    gate = None if frames is None else gate_of(pack, frames)
-    with pytest.raises(ValueError, match=message):
-        pack("nodes.conditioning").gate_weights_for("refocused", gate, 9)
+def test_refocused_pose_needs_a_gate_for_every_frame(pack):
+    with pytest.raises(ValueError, match="5 frames but the clip has 9"):
+        pose_of(pack, numbered_frames(9), 9, gate=gate_of(pack, 5))
+
+
+def test_a_frame_whose_gate_is_closed_is_not_seen(pack, room, model, adapter):
+    """All others are; its neighbours share a latent frame with it."""
+    attached, frames, closed = room.attaching.attach(model, adapter), 4 * LATENT_LENGTH - 3, 6
+    gate = gate_of(pack, frames)
+    gate.dropout[:] = 0
+    gate.dropout[closed] = 1
+    pictures = random_tensor(frames, SIDE, SIDE, 3, seed=41).sigmoid()
+
+    def predicted(changed: int | None) -> Tensor:
+        shown = pictures.clone()
+        if changed is not None:
+            shown[changed] = 1 - shown[changed]
+        pose, weights, _ = pose_of(pack, shown, frames, gate=gate)
+        tensors = {room.conditions.POSE: pose[None], room.conditions.POSE_GATE: weights[None]}
+        return predict(attached, room.conditions.with_conditions(conditioning(room, ("text", "image", "audio")), tensors))
+
+    expected = predicted(None)
+    assert torch.equal(predicted(closed), expected)
+    for other in (closed - 1, closed + 1):
+        assert (predicted(other) - expected).abs().max() > 1e-4

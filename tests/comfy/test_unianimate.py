@@ -164,11 +164,16 @@ def test_a_pose_that_is_closed_in_every_frame_adds_exactly_nothing(pack, stacks_
     assert torch.equal(stacks_in_the_adapter.reference_prior(portrait, gate), portrait), "one open frame opens it"
 
 
-def conditioned(pack, vae, pose_mode: str = "hard", **inputs):
+def conditioned(pack, vae, pose: Tensor | None = None, reference_pose: Tensor | None = None, **inputs):
+    """With a pose it is followed as it is."""
     text = [[random_tensor(1, 8, 16, seed=7), {}]]
-    voice = {"encoded_audio_all_layers": [random_tensor(1, 40, 40, seed=8)]}
+    voice = {"encoded_audio_all_layers": [random_tensor(1, 40, 40, seed=8)], "encoder": "log_mel_40"}
     node = pack("nodes.conditioning").Conditioning
-    return node.execute(text, text, vae, voice, SIDE, SIDE, FRAMES, 24.0, pose_mode, False, **inputs).result[:2]
+    pose_mode = {"pose_mode": "pose_free"}
+    if pose is not None:
+        pose_mode = {"pose_mode": "hard", "pose": pose, "reference_pose": reference_pose}
+    settings = (SIDE, SIDE, FRAMES, 24.0, pose_mode, {"continue_from": "nothing"})
+    return node.execute(text, text, vae, voice, *settings, **inputs).result[:2]
 
 
 @torch.inference_mode()
@@ -208,12 +213,11 @@ def test_the_model_predicts_what_its_parts_by_hand_predict(
 
     backbone.patch_embedding.register_forward_pre_hook(on_the_condition)
     backbone.patch_embedding.register_forward_hook(lambda _, given, tokens: tokens + prior)
-    expected = predicted_plainly(by_hand, conditioned(pack, vae, pose_mode="pose_free", reference_image=portrait)[0])
+    expected = predicted_plainly(by_hand, conditioned(pack, vae, reference_image=portrait)[0])
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     for missing in inputs:
         fewer = {name: value for name, value in inputs.items() if name != missing}
-        mode = "hard" if "pose" in fewer else "pose_free"
-        other = predicted(pack, adapted, *conditioned(pack, vae, mode, **fewer))
+        other = predicted(pack, adapted, *conditioned(pack, vae, **fewer))
         assert (other - found).abs().max() > 1e-3, f"{missing} must matter"
 
 
@@ -233,7 +237,7 @@ def test_pose_scale_0_takes_pose_and_reference_pose_away(pack, model, vae, adapt
     adapted = pack("apoavatar_core.comfyui.loading").apply_adapter(model, adapter_file, file)
     portrait = {"reference_image": pictures(1, seed=11)}
     posed = conditioned(pack, vae, pose=pictures(FRAMES, seed=5), reference_pose=pictures(1, seed=10), **portrait)
-    unposed = conditioned(pack, vae, pose_mode="pose_free", **portrait)
+    unposed = conditioned(pack, vae, **portrait)
     found = predicted(pack, adapted, *posed, scales=(1.0, 1.0, 1.0, 0.0))
     torch.testing.assert_close(found, predicted(pack, adapted, *unposed), atol=1e-5, rtol=1e-5)
 

@@ -51,12 +51,13 @@ def adapter(pack, **changes):
 
 
 TEXT = [[random_tensor(1, TEXT_LENGTH, TEXT_WIDTH, seed=7), {}]]
-VOICE = {"encoded_audio_all_layers": [random_tensor(1, 40, 40, seed=8)]}
+VOICE = {"encoded_audio_all_layers": [random_tensor(1, 40, 40, seed=8)], "encoder": "log_mel_40"}
+POSE_FREE, FROM_NOTHING = {"pose_mode": "pose_free"}, {"continue_from": "nothing"}
 
 
-def conditioned(pack, vae, side: int = SIDE, **inputs):
+def conditioned(pack, vae, side: int = SIDE, continue_from: dict = FROM_NOTHING, **inputs):
     node = pack("nodes.conditioning").Conditioning
-    return node.execute(TEXT, TEXT, vae, VOICE, side, side, FRAMES, 24.0, "pose_free", False, **inputs).result[:3]
+    return node.execute(TEXT, TEXT, vae, VOICE, side, side, FRAMES, 24.0, POSE_FREE, continue_from, **inputs).result[:3]
 
 
 @torch.inference_mode()
@@ -101,9 +102,10 @@ def test_wan_2_2_5b_takes_its_reference_in_the_latent(pack, wan22_vae) -> None:
     made = sampled(pack, model, positive, negative, latent)["samples"]
     assert made.shape == (1, 48, 3, SIDE // 16, SIDE // 16) and made.isfinite().all()
     torch.testing.assert_close(made[:, :, :1], latent["samples"][:, :, :1], atol=1e-4, rtol=1e-4)
-    silent = {"encoded_audio_all_layers": [torch.zeros(1, 40, 40)]}
+    silent = {**VOICE, "encoded_audio_all_layers": [torch.zeros(1, 40, 40)]}
     node = pack("nodes.conditioning").Conditioning
-    other = node.execute(TEXT, TEXT, wan22_vae, silent, SIDE, SIDE, FRAMES, 24.0, "pose_free", False, reference_image=portrait)
+    settings = (SIDE, SIDE, FRAMES, 24.0, POSE_FREE, FROM_NOTHING, portrait)
+    other = node.execute(TEXT, TEXT, wan22_vae, silent, *settings)
     assert (sampled(pack, model, *other.result[:3])["samples"] - made).abs().max() > 1e-3, "the voice must matter"
 
 
@@ -130,31 +132,61 @@ def test_one_adapter_file_serves_both_experts_of_wan_2_2(pack, vae) -> None:
     assert made.isfinite().all() and (made - alone).abs().max() > 1e-3
 
 
-def test_a_model_that_looks_at_the_portrait_needs_clip_vision(pack, vae) -> None:
+def test_a_model_that_can_look_at_the_portrait_runs_without_clip_vision_and_says_so(pack, vae, caplog) -> None:
+    """As with ComfyUI's own nodes, under our guider and under a native one."""
+    import logging
+
     import comfy.clip_vision
     import comfy.samplers
 
     model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=36, model_type="i2v"), adapter(pack))
     portrait = torch.full((1, SIDE, SIDE, 3), 0.5)
     blind = conditioned(pack, vae, reference_image=portrait)
-    with pytest.raises(ValueError, match="clip_vision_output is missing: connect CLIP Vision Encode"):
-        sampled(pack, model, *blind)
+    with caplog.at_level(logging.INFO):
+        made = sampled(pack, model, *blind)["samples"]
+    assert made.isfinite().all() and "connect CLIP Vision Encode to clip_vision_output" in caplog.text
     plain = comfy.samplers.CFGGuider(model)
     plain.set_conds(*blind[:2])
     noise = random_tensor(*blind[2]["samples"].shape)
-    with pytest.raises(ValueError, match="clip_vision_output is missing"):
-        plain.sample(noise, torch.zeros_like(noise), comfy.samplers.ksampler("euler"), torch.tensor([0.8, 0.0]), seed=0)
+    sampler = comfy.samplers.ksampler("euler")
+    assert plain.sample(noise, torch.zeros_like(noise), sampler, torch.tensor([0.8, 0.0]), seed=0).isfinite().all()
 
+    caplog.clear()
     seen = comfy.clip_vision.Output()
     seen.penultimate_hidden_states = random_tensor(1, 257, 1280, seed=9)
-    made = sampled(pack, model, *conditioned(pack, vae, reference_image=portrait, clip_vision_output=seen))
-    assert made["samples"].isfinite().all()
+    with caplog.at_level(logging.INFO):
+        looking = sampled(pack, model, *conditioned(pack, vae, reference_image=portrait, clip_vision_output=seen))["samples"]
+        sampled(pack, model, *conditioned(pack, vae))
+    assert looking.isfinite().all() and (looking - made).abs().max() > 1e-3
+    assert "CLIP Vision Encode" not in caplog.text
+
+
+def test_without_the_image_nothing_is_left_of_its_clip_embedding(pack, vae) -> None:
+    """S1 of Eq. 8, the text alone, is the same whatever CLIP vision saw."""
+    import comfy.clip_vision
+
+    model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=36, model_type="i2v"), adapter(pack))
+
+    def made(seed: int, *scales: float) -> Tensor:
+        seen = comfy.clip_vision.Output()
+        seen.penultimate_hidden_states = random_tensor(1, 257, 1280, seed=seed)
+        portrait = torch.full((1, SIDE, SIDE, 3), 0.5)
+        conditions = conditioned(pack, vae, reference_image=portrait, clip_vision_output=seen)
+        return sampled(pack, model, *conditions, scales=scales)["samples"]
+
+    assert torch.equal(made(9, 1.0, 0.0, 0.0, 0.0), made(10, 1.0, 0.0, 0.0, 0.0))
+    assert (made(9, 1.0, 1.0, 0.0, 0.0) - made(10, 1.0, 1.0, 0.0, 0.0)).abs().max() > 1e-3
+
+
+def after(frames: int) -> dict:
+    """Going on from a film of so many frames, with the last five of them."""
+    return {"continue_from": "previous_frames", "previous_frames": torch.rand(frames, SIDE, SIDE, 3), "motion_frames": 5}
 
 
 def test_earlier_frames_are_refused_where_the_adapter_cannot_use_them(pack, vae) -> None:
     model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=36), adapter(pack))
-    going_on = conditioned(pack, vae, previous_frames=torch.rand(12, SIDE, SIDE, 3), motion_frames=5)
-    with pytest.raises(ValueError, match="leave previous_frames open"):
+    going_on = conditioned(pack, vae, continue_from=after(12))
+    with pytest.raises(ValueError, match="choose 'nothing' in continue_from"):
         sampled(pack, model, *going_on)
     with pytest.raises(ValueError, match="has 4 frames but 5 go before the clip"):
-        conditioned(pack, vae, previous_frames=torch.rand(4, SIDE, SIDE, 3), motion_frames=5)
+        conditioned(pack, vae, continue_from=after(4))

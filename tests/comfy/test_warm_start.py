@@ -110,14 +110,11 @@ def predicted(guider) -> Tensor:
 def ours(pack, model, file: Path, vae, portrait: Tensor, voice: dict, previous: Tensor | None = None) -> Tensor:
     """What our nodes predict with a warm start."""
     text = [[torch.randn(1, 8, 16, generator=torch.Generator().manual_seed(5)), {}]]
-    positive, negative, *_ = (
-        pack("nodes.conditioning")
-        .Conditioning.execute(
-            text, text, vae, voice, SIDE, SIDE, FRAMES, 25.0, "pose_free", False,
-            reference_image=portrait, previous_frames=previous, motion_frames=MOTION_FRAMES,
-        )
-        .result
-    )
+    beginning = {"continue_from": "nothing"}
+    if previous is not None:
+        beginning = {"continue_from": "previous_frames", "previous_frames": previous, "motion_frames": MOTION_FRAMES}
+    settings = (SIDE, SIDE, FRAMES, 25.0, {"pose_mode": "pose_free"}, beginning, portrait)
+    positive, negative, *_ = pack("nodes.conditioning").Conditioning.execute(text, text, vae, voice, *settings).result
     adapted = pack("apoavatar_core.comfyui.loading").apply_adapter(model, file)
     return predicted(pack("nodes.sampling").Guider.execute(adapted, positive, negative, 1.0, 1.0, 1.0, 1.0).result[0])
 
@@ -192,6 +189,26 @@ def test_a_continued_clip_in_context_windows_is_refused(pack, model, file, vae, 
     assert ours(pack, windowed, file, vae, portrait, heard).isfinite().all()
     with pytest.raises(ValueError, match="previous_frames cannot be made in context windows"):
         ours(pack, windowed, file, vae, portrait, heard, torch.rand(25, SIDE, SIDE, 3))
+
+
+@pytest.mark.parametrize("name", ["Wan2_1-InfiniTetalk-Single_fp16.safetensors", "14B/WanVideo_2_1_Multitalk_fp8.safetensors"])
+def test_a_warm_start_is_found_where_other_packs_keep_it(pack, model, file, tmp_path, monkeypatch, name) -> None:
+    """In the folder of diffusion models, told from those by its name; no file is opened to make the list."""
+    import folder_paths
+
+    folder = tmp_path / "diffusion_models"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_bytes(file.read_bytes())
+    (folder / "wan2.1_i2v.safetensors").touch()
+    folders, kinds = folder_paths.folder_names_and_paths["diffusion_models"]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusion_models", ([*folders, str(folder)], kinds))
+
+    node = pack("nodes.loaders").ApplyAdapter
+    (adapters,) = (field.options for field in node.define_schema().inputs if field.id == "adapter")
+    assert name in adapters and "wan2.1_i2v.safetensors" not in adapters
+    assert node.validate_inputs(name) is True
+    (adapted,) = node.execute(model, name).result
+    assert pack("apoavatar_core.comfyui.attaching").has_adapter(adapted)
 
 
 def test_in_bf16_a_warm_start_stays_as_near(pack, patch, file, vae, portrait) -> None:

@@ -97,6 +97,22 @@ def test_page_only_values_are_skipped(object_info):
     assert prompt["3"]["inputs"] == {"image": "face.png"}
 
 
+def test_sockets_and_values_of_a_chosen_mode_go_by_its_name(object_info):
+    """As the page saves ApoAvatar Conditioning with a pose and earlier frames."""
+    sockets = [("pose_mode.pose", "POSE_KEYPOINT,IMAGE", 1), ("continue_from.previous_frames", "IMAGE", 2)]
+    saved = {
+        "nodes": [
+            node(1, "EmptyImage", [64, 64, 1, 0], outputs=["IMAGE"]),
+            node(2, "ApoAvatarConditioning", [64, 48, 9, 25, "hard", "previous_frames", 5], sockets),
+        ],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 1, 0, 2, 1, "IMAGE"]],
+    }
+    assert workflow.to_prompt(saved, object_info)["2"]["inputs"] == {
+        "width": 64, "height": 48, "length": 9, "fps": 25, "pose_mode": "hard", "pose_mode.pose": ["1", 0],
+        "continue_from": "previous_frames", "continue_from.motion_frames": 5, "continue_from.previous_frames": ["1", 0],
+    }  # fmt: skip
+
+
 def test_inputs_newer_than_the_workflow_get_their_defaults(object_info):
     prompt = workflow.to_prompt({"nodes": [node(1, "EmptyImage", [64])], "links": []}, object_info)
     assert prompt["1"]["inputs"] == {"width": 64, "height": 512, "batch_size": 1, "color": 0}

@@ -19,7 +19,7 @@ from apoavatar_core.adapters.audio_projection import AudioProjection
 from apoavatar_core.adapters.interaction import InteractionScheme
 from apoavatar_core.adapters.pose_adapter import PoseAdapter, group_by_latent_frame
 from apoavatar_core.adapters.unianimate_pose import UniAnimatePose
-from apoavatar_core.audio_features import latent_frame_windows
+from apoavatar_core.conditioning.voice import latent_frame_windows
 from benchmarks import measuring
 
 CLOSE = {"atol": 1e-5, "rtol": 0}

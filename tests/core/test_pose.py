@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apoavatar_core.checkpoints.presets import TINY_POSE
+from apoavatar_core.conditioning.pose import drawn_keypoints
 from apoavatar_core.pose import (
     KeypointNetwork,
     KeypointNetworkConfig,
@@ -363,3 +365,25 @@ def test_shipped_network_finds_keypoints_of_an_unseen_speaker() -> None:
     assert sharp.mouth_opening_correlation > 0.95 and sharp.hand_speed_correlation > 0.95
     blurred = measure(network, clips, blur=2)
     assert blurred.body_error < 2 and blurred.mouth_opening_correlation > 0.9
+
+
+@pytest.mark.parametrize("canvas", [(300, 1), (10_000, 1), (1, 10_000), (1e300, 1e-300)])
+def test_a_canvas_of_any_shape_takes_no_more_memory_than_the_clip(canvas: tuple[float, float]) -> None:
+    person = PersonKeypoints.nobody()
+    person.body[3:5] = (0.5, 0.5, 1), (0.51, 0.4, 1)
+    frame = {**to_frame(person, 100, 100), "canvas_width": canvas[0], "canvas_height": canvas[1]}
+    for values in (group for someone in frame["people"] for group in someone.values()):
+        values[:] = [value if place % 3 == 2 else value / 100 for place, value in enumerate(values)]
+    tracemalloc.start()
+    drawn = drawn_keypoints([frame], 128, 128)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert drawn.shape == (1, 128, 128, 3) and peak < 20e6
+
+
+def test_points_out_of_all_reach_are_left_out() -> None:
+    person = PersonKeypoints.nobody()
+    person.body[2:5] = (0.5, 0.5, 1), (0.5, 0.2, 1), (1e30, 0.5, 1)
+    alone = PersonKeypoints.nobody()
+    alone.body[2:4] = person.body[2:4]
+    assert np.array_equal(render_pose([person], 64, 64), render_pose([alone], 64, 64))

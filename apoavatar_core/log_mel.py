@@ -1,11 +1,11 @@
-"""Audio windows A_t (§3.3): encoder features at 50 Hz → one row per video frame → eight rows per latent frame."""
+"""The tiny preset's audio encoder: a log-mel spectrogram, forty numbers every 20 ms."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .grid import AUDIO_RATE, AUDIO_ROWS, AUDIO_WINDOW, FRAMES_PER_LATENT, fills_latent_frames, latent_frames
-from .waveform import SAMPLE_RATE, check_fps, mono_16k
+from .grid import AUDIO_RATE
+from .waveform import SAMPLE_RATE, mono_16k
 
 
 class LogMelEncoder:
@@ -47,7 +47,8 @@ class LogMelEncoder:
         Returns:
             "encoded_audio": float32 [1, N, 40] in [−1, 1.5] on the CPU, N = 2 + S₁₆ₖ // 320;
             "encoded_audio_all_layers": the list of that one tensor;
-            "audio_samples": S₁₆ₖ, the samples at 16 kHz.
+            "audio_samples": S₁₆ₖ, the samples at 16 kHz;
+            "encoder": its name, by which `voice_of` knows how to read the others.
 
         Raises:
             ValueError: if the sound is unusable.
@@ -59,6 +60,7 @@ class LogMelEncoder:
             "encoded_audio": features,
             "encoded_audio_all_layers": [features],
             "audio_samples": samples.shape[0],
+            "encoder": self.name,
         }
 
     def _power(self, samples: Tensor) -> Tensor:
@@ -100,72 +102,3 @@ class LogMelEncoder:
                 fmin=self.LOWEST_HZ, fmax=self.HIGHEST_HZ, norm=None,
             )
         )  # fmt: skip
-
-
-def features_at_video_rate(encoder_output: dict, frames: int, fps: float) -> Tensor:
-    """Encoder features at the times t / fps of the video frames, linearly interpolated.
-
-    Every transformer layer of the encoder is there, the first layer's d values first; reshape to
-    [frames, layers, d] for MultiTalk's projection. wav2vec2 and Whisper list their input embedding before the
-    layers, and it is left out, as ComfyUI's InfiniteTalk node does; an encoder that lists one tensor keeps it.
-    Frames past the end of the voice hear silence: of LogMelEncoder its last row, which is silence; of other encoders
-    their first, which most likely is, as ComfyUI's InfiniteTalk node takes it.
-
-    Args:
-        encoder_output: what an audio encoder's encode_audio returned, [1, N, d] per layer at 50 Hz.
-        frames: T ≥ 1.
-        fps: video frames per second.
-
-    Returns:
-        float32 [T, layers · d].
-    """
-    if frames < 1:
-        raise ValueError(f"frames is {frames}; ask for at least 1 video frame.")
-    check_fps(fps)
-    layers = list(encoder_output["encoded_audio_all_layers"])
-    if layers[0].shape[0] != 1:
-        raise ValueError(f"audio features hold {layers[0].shape[0]} clips; pass one clip at a time.")
-    features = torch.cat(layers[1:] or layers, dim=-1)[0].float()
-    silence = features[:1] if len(layers) > 1 else features[-1:]
-    features = torch.cat([features, silence])
-
-    last = features.shape[0] - 1
-    position = (torch.arange(frames, dtype=torch.float64) * (AUDIO_RATE / fps)).clamp(max=last)
-    before = position.floor().long()
-    after = (before + 1).clamp(max=last)
-    fraction = (position - before)[:, None].to(features)
-    return torch.lerp(features[before.to(features.device)], features[after.to(features.device)], fraction)
-
-
-def frames_of_voice(encoder_output: dict, fps: float) -> int:
-    """How many video frames lie within the voice that an audio encoder's encode_audio returned."""
-    rows = encoder_output["encoded_audio_all_layers"][0].shape[1]
-    return int((rows - 1) * fps / AUDIO_RATE) + 1
-
-
-def latent_frame_windows(features: Tensor, frames: int | None = None, start: int = 0) -> Tensor:
-    """A_t for each latent frame: the windows (W_a = 5) of the video frames that it holds.
-
-    Latent frame i holds video frames 4i−3 … 4i, whose windows overlap: together they are the rows 4i−5 … 4i+2.
-    Latent frame 0 holds video frame 0 alone, whose window is its last five rows. Rows before the first or after
-    the last row of the features repeat that one. MultiTalk's projection takes the same rows.
-
-    Args:
-        features: [T, D], one row per video frame.
-        frames: of the clip, 4n + 1; None for all T.
-        start: row of the clip's first frame; the windows of a part of a longer voice reach beyond the part.
-
-    Returns:
-        [8, n + 1, D]: rows in time order, latent frames, features.
-
-    Raises:
-        ValueError: if the number of frames is not 4n + 1.
-    """
-    if frames is None:
-        frames = features.shape[0]
-    if not fills_latent_frames(frames):
-        raise ValueError(f"the audio features cover {frames} frames; use a clip length of 4n + 1 frames.")
-    last_row = start + FRAMES_PER_LATENT * torch.arange(latent_frames(frames)) + AUDIO_WINDOW // 2
-    offset = torch.arange(1 - AUDIO_ROWS, 1)
-    rows = (last_row + offset[:, None]).clamp(0, features.shape[0] - 1)
-    return features[rows.to(features.device)]

@@ -1,0 +1,101 @@
+"""What a clip is made from, as ComfyUI's objects give it: each value is made by one function, and `joined` puts them into
+CONDITIONING.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.model_management
+import node_helpers
+import torch
+from comfy.latent_formats import Wan22
+from comfy_extras.nodes_wan import Wan22ImageToVideoLatent
+
+from ..conditioning.clip import ClipShape
+from ..conditioning.portrait import reference_film, reference_mask
+from ..conditioning.pose import Pose, grouped_frames, grouped_gate
+from ..conditioning.voice import Voice, voice_windows
+from ..grid import latent_frames
+from . import conditions
+from .pictures import fitted
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What came before a clip, when it goes on from a film.
+
+    Attributes:
+        latents: [1, C, k, h, w] of the film's last frames, which the clip begins with; None at the start of a film.
+        overlap: how many frames they are.
+        start: the frame of the film with which the clip begins.
+    """
+
+    latents: torch.Tensor | None = None
+    overlap: int = 0
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """Who speaks.
+
+    Attributes:
+        latent: LATENT that the sampler begins with.
+        values: what the model is told of the portrait, by the names of ComfyUI's own image-to-video nodes.
+    """
+
+    latent: dict[str, Any]
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def earlier_frames(frames: torch.Tensor, overlap: int, vae, width: int, height: int) -> Earlier:
+    """The end of a film (IMAGE, the whole of it) for a clip that begins with its last `overlap` frames.
+
+    Raises:
+        ValueError: the film is shorter.
+    """
+    if frames.shape[0] < overlap:
+        raise ValueError(
+            f"previous_frames has {frames.shape[0]} frames but {overlap} go before the clip: give the whole video so far, "
+            "or set motion_frames lower."
+        )
+    return Earlier(vae.encode(fitted(frames[-overlap:], width, height)), overlap, frames.shape[0] - overlap)
+
+
+def portrait_in(clip: ClipShape, vae, image: torch.Tensor | None, clip_vision_output=None) -> Portrait:
+    """The first of the pictures (IMAGE, or None to invent a person), where the models of this VAE look for it: Wan 2.2's 5B
+    in the latent itself, others in an image condition beside it.
+    """
+    values = {} if clip_vision_output is None else {"clip_vision_output": clip_vision_output}
+    if vae.latent_channels == Wan22.latent_channels:
+        first = None if image is None else image[:1, ..., :3]
+        return Portrait(Wan22ImageToVideoLatent.execute(vae, clip.width, clip.height, clip.frames, 1, first).result[0], values)
+    if image is not None:
+        latents = vae.encode(reference_film(fitted(image[:1], clip.width, clip.height), clip.frames))
+        values |= {"concat_latent_image": latents, "concat_mask": reference_mask(latents)}
+    return Portrait({"samples": empty_latents(clip, vae)}, values)
+
+
+def empty_latents(clip: ClipShape, vae) -> torch.Tensor:
+    """[1, C, T_lat, h, w] of zeros."""
+    stride = vae.spacial_compression_encode()
+    size = (vae.latent_channels, latent_frames(clip.frames), clip.height // stride, clip.width // stride)
+    return torch.zeros(1, *size, device=comfy.model_management.intermediate_device())
+
+
+def joined(
+    conditioning: list, clip: ClipShape, vae, voice: Voice, pose: Pose | None, portrait: Portrait, earlier: Earlier
+) -> list:
+    """CONDITIONING with all that is known of a clip."""
+    tensors = {conditions.AUDIO: voice_windows(voice, clip.frames, clip.fps, clip.start)[None]}
+    if pose is not None:
+        tensors[conditions.POSE] = grouped_frames(pose.frames)[None]
+        tensors[conditions.POSE_GATE] = grouped_gate(pose.gate)[None]
+        if pose.reference is not None:
+            tensors[conditions.REFERENCE_POSE] = pose.reference.movedim(-1, 1)[:, :, None]
+    if earlier.latents is not None:
+        tensors[conditions.MOTION] = earlier.latents
+    values = {**portrait.values, conditions.LATENT_CHANNELS: vae.latent_channels}
+    return conditions.with_conditions(node_helpers.conditioning_set_values(conditioning, values), tensors)

@@ -1,0 +1,145 @@
+"""What ApoAvatar Conditioning makes of a voice, a pose and a film so far, with the tiny preset's VAE and text encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+SIDE, FPS = 32, 25.0
+FREE, FROM_NOTHING = {"pose_mode": "pose_free"}, {"continue_from": "nothing"}
+
+
+@pytest.fixture(scope="module")
+def node(pack):
+    return pack("nodes.conditioning").Conditioning
+
+
+@pytest.fixture(scope="module")
+def vae(pack):
+    return pack("apoavatar_core.comfyui.loading").load_vae(pack("apoavatar_core.checkpoints.presets").TINY_VAE)
+
+
+@pytest.fixture(scope="module")
+def clip(pack):
+    return pack("apoavatar_core.comfyui.loading").load_tiny_text_encoder()
+
+
+@pytest.fixture(scope="module")
+def keys(pack):
+    return pack("apoavatar_core.comfyui.conditions")
+
+
+TEXT = [[torch.ones(1, 8, 16), {}]]
+
+
+def voice(rows: int = 200) -> dict:
+    """Features of which row n holds n: at 25 frames a second frame t hears 2 t."""
+    return {"encoded_audio_all_layers": [torch.arange(float(rows))[None, :, None].expand(1, rows, 40)], "encoder": "log_mel_40"}
+
+
+def numbered(frames: int) -> Tensor:
+    """IMAGE of flat greys, frame t of value t / 100."""
+    return (torch.arange(frames) / 100).view(-1, 1, 1, 1).expand(frames, SIDE, SIDE, 3)
+
+
+def made(node, vae, length: int = 9, pose_mode: dict = FREE, continue_from: dict = FROM_NOTHING, **inputs):
+    return node.execute(TEXT, TEXT, vae, voice(), SIDE, SIDE, length, FPS, pose_mode, continue_from, **inputs).result
+
+
+def tensor_of(conditioning: list, key: str) -> Tensor:
+    return conditioning[0][1]["model_conds"][key].cond
+
+
+def test_a_continued_clip_takes_voice_pose_and_gate_from_its_place(pack, node, vae, keys) -> None:
+    """Twelve frames are there and the clip begins with the last five of them: with frame 7 of the film."""
+    film, start, overlap = torch.rand(12, SIDE, SIDE, 3), 7, 5
+    dropout = np.linspace(1, 0, 41, dtype=np.float32)
+    gate = pack("apoavatar_core.refocusing").Gate(1 - dropout, 1 - dropout, dropout)
+    positive, _, latent, trim_image = made(
+        node, vae,
+        pose_mode={"pose_mode": "refocused", "pose": numbered(41), "gate": gate},
+        continue_from={"continue_from": "previous_frames", "previous_frames": film, "motion_frames": overlap},
+    )  # fmt: skip
+    pose = tensor_of(positive, keys.POSE)[0].unflatten(0, (4, 3)).mean((1, 3, 4))
+    weights = tensor_of(positive, keys.POSE_GATE)[0]
+    heard = tensor_of(positive, keys.AUDIO)[0, :, :, 0]
+    for latent_frame in range(3):
+        for place in range(4):
+            frame = max(start + 4 * latent_frame - 3 + place, start)
+            assert pose[place, latent_frame] == pytest.approx(frame / 100)
+            assert weights[place, latent_frame] == pytest.approx(1 - dropout[frame])
+        assert heard[:, latent_frame].tolist() == [2.0 * (start + 4 * latent_frame - 5 + row) for row in range(8)]
+    assert torch.equal(tensor_of(positive, keys.MOTION), vae.encode(film[-overlap:]))
+    assert trim_image == overlap and latent["samples"].shape == (1, 16, 3, SIDE // 8, SIDE // 8)
+
+
+def test_a_clip_that_begins_a_film_has_nothing_to_trim(node, vae, keys) -> None:
+    positive, _, _, trim_image = made(node, vae)
+    assert trim_image == 0 and keys.MOTION not in positive[0][1]["model_conds"]
+
+
+def test_the_speaking_prompt_stands_behind_the_text_where_clip_is_connected(pack, node, vae, clip) -> None:
+    prompt = pack("apoavatar_core.speaking_prompt").SPEAKING_PROMPT
+
+    def encoded(text: str) -> Tensor:
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text))[0][0]
+
+    def words(text: Tensor) -> Tensor:
+        return text[0, text[0].abs().sum(-1) > 0]
+
+    captions = [[[encoded(text), {}]] for text in ("a woman in a red coat", "blurred")]
+    settings = (vae, voice(), SIDE, SIDE, 5, FPS, FREE, FROM_NOTHING)
+    positive, negative, *_ = node.execute(*captions, *settings, clip=clip).result
+    spoken = torch.cat([words(captions[0][0][0]), words(encoded(prompt))])
+    assert torch.equal(words(positive[0][0]), spoken) and len(words(encoded(prompt))) > 10
+    assert torch.equal(negative[0][0], captions[1][0][0])
+    silent, *_ = node.execute(*captions, *settings).result
+    assert torch.equal(silent[0][0], captions[0][0][0])
+
+
+@torch.inference_mode()
+def test_the_sampler_is_the_native_nodes_wired_by_hand(comfy, node, clip) -> None:
+    from comfy_extras.nodes_custom_sampler import BasicScheduler, KSamplerSelect, RandomNoise, SamplerCustomAdvanced
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    import nodes
+
+    model, clip, vae, _ = nodes.NODE_CLASS_MAPPINGS["ApoAvatarLoadModels"].execute({"preset": "tiny"}).result
+    texts = [nodes.CLIPTextEncode().encode(clip, text)[0] for text in ("a person", "")]
+    settings = (vae, voice(), SIDE, SIDE, 5, FPS, FREE, FROM_NOTHING)
+    positive, negative, latent, _ = node.execute(*texts, *settings, torch.rand(1, SIDE, SIDE, 3)).result
+    scales = (2.0, 1.5, 3.0, 1.0)
+    chosen = {"seed": 7, "steps": 3, "shift": 5.0, "sampler_name": "dpmpp_2m", "scheduler": "beta"}
+
+    def ours(**changed) -> Tensor:
+        execute = nodes.NODE_CLASS_MAPPINGS["ApoAvatarSampler"].execute
+        return execute(model, positive, negative, *scales, latent, **(chosen | changed)).result[0]["samples"]
+
+    (shifted,) = ModelSamplingSD3().patch(model, 5.0)
+    (guider,) = nodes.NODE_CLASS_MAPPINGS["ApoAvatarDecoupledCFGGuider"].execute(shifted, positive, negative, *scales).result
+    (noise,), (sampler,) = RandomNoise.execute(7).result, KSamplerSelect.execute("dpmpp_2m").result
+    (sigmas,) = BasicScheduler.execute(shifted, "beta", 3, 1.0).result
+    by_hand = SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0]["samples"]
+    assert torch.equal(ours(), by_hand)
+    for change in ({"seed": 8}, {"steps": 4}, {"shift": 2.0}, {"sampler_name": "euler"}, {"scheduler": "simple"}):
+        assert not torch.equal(ours(**change), by_hand), f"{change} must matter"
+
+
+def test_every_input_says_what_it_is_for(comfy) -> None:
+    import nodes
+
+    def untold(inputs: dict, prefix: str) -> list[str]:
+        found = []
+        for name, (_, *more) in {**inputs.get("required", {}), **inputs.get("optional", {})}.items():
+            options = more[0] if more else {}
+            found += [] if options.get("tooltip") else [prefix + name]
+            if isinstance(options.get("options"), list):
+                nested = (option for option in options["options"] if isinstance(option, dict))
+                found += [more for option in nested for more in untold(option["inputs"], f"{prefix}{name}.")]
+        return found
+
+    ours = {name: found for name, found in nodes.NODE_CLASS_MAPPINGS.items() if name.startswith("ApoAvatar")}
+    assert len(ours) >= 8
+    assert [name for node_id, found in ours.items() for name in untold(found.INPUT_TYPES(), f"{node_id}.")] == []
