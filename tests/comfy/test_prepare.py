@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from apoavatar_core.checkpoints.safe_file import read_metadata, write_tensors
 from apoavatar_core.data.clips import ClipFormat, StoredClip
 from apoavatar_core.pose import PersonKeypoints, from_frame, to_frame
+from apoavatar_core.settings import changed
 
 FORMAT = ClipFormat(width=96, height=64, frames=9, fps=20)
 
@@ -286,6 +287,6 @@ def test_an_adapter_for_another_frame_rate_is_refused(trainer, config, prepared,
     write_tensors(tmp_path / "faster" / path.name, load_file(path), {"prepared": json.dumps(faster)})
     file = config.run / "adapter.safetensors"
     with pytest.raises(ValueError, match="adapter.safetensors is for 24 fps and the clips have 25: prepare with --fps 24"):
-        trainer(replace(config, run=tmp_path / "second", data=tmp_path / "faster", adapter=Adapter(file=file)))
-    fresh = trainer(replace(config, run=tmp_path / "third", data=tmp_path / "faster"))
+        trainer(changed(config, run=tmp_path / "second", data=tmp_path / "faster", adapter=Adapter(file=file)))
+    fresh = trainer(changed(config, run=tmp_path / "third", data=tmp_path / "faster"))
     assert fresh.model.adapter.config.fps == 25
