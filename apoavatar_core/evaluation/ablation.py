@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from ..adapters.interaction import InteractionScheme
+from ..gestures import find_accents, frame_loudness, speech_level
 from ..pose import KeypointNetwork
 from ..refocusing import RefocusingConfig, refocus
 from ..synthetic import Clip, synthesize_clip
-from ..synthetic.motion import find_accents, frame_loudness, speech_level
 from ..training.pose_schemes import PoseScheme
 from . import measures, presenter
 from .frechet import film_features, frechet_distance
@@ -167,7 +167,7 @@ class Ablation:
 def voice_accents(clip: Clip) -> list[int]:
     """Frames of the voice's accents."""
     level = speech_level(frame_loudness(clip.speech, len(clip.frames), clip.fps))
-    return [accent.frame for accent in find_accents(level, clip.fps)]
+    return [int(accent.time * clip.fps) for accent in find_accents(level, clip.fps)]
 
 
 def measure_films(pairs: Iterable[tuple[Clip, np.ndarray]], network: KeypointNetwork) -> dict[str, float]:

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from ..files import write_whole
+from ..gestures import frame_loudness
 from ..pose import KeypointNetwork
 from ..shares import share_of
 from ..synthetic import Clip
-from ..synthetic.motion import frame_loudness
 from . import measures, presenter
 from .ablation import COLUMNS, TABLE_4, TABLE_5, Ablation, Variant, measure_films
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from ..files import write_whole
+from ..gestures import frame_loudness
 from ..pose import PersonKeypoints, PoseModel, estimate, from_frame, hand_speed, mouth_opening
 from ..refocusing import RefocusingConfig, refocus
 from ..synthetic import Clip, draw_clip, speech_motion
-from ..synthetic.motion import frame_loudness
 from . import measures
 from .presenter_films import HARD, MODES, POSE_FREE, RECONSTRUCTION, SILENCE
 from .regions import bare_wall, person_regions

@@ -4,9 +4,10 @@
 `sample_identity`, `synthesize_speech`, `speech_motion`, `draw_frame`, `frame_keypoints`.
 """
 
+from .caption import describe
 from .clip import Clip, Performance, draw_clip, synthesize_clip, synthesize_performance
 from .drawing import draw_background, draw_frame
-from .identity import Identity, describe, sample_identity
+from .identity import Identity, sample_identity
 from .motion import Motion, speech_motion
 from .speech import HELD_OUT_VOICES, TRAINING_VOICES, synthesize_speech
 from .true_pose import frame_keypoints

@@ -11,31 +11,42 @@ from dataclasses import dataclass
 import numpy as np
 
 from .identity import Identity
-from .motion import REST_WRIST, Motion
+from .motion import Motion
 
-HEAD_CENTRE = np.array([0.5, 0.325])
+HEAD_CENTRE = np.array([0.5, 0.285])
+HEAD_SCALE = 0.88
 SKULL_HEIGHT = 0.185
 CHIN_DEPTH = 0.183
-NECK_BASE_Y = 0.575
-SHOULDER_Y = 0.653
+NECK_BASE_Y = 0.507
+SHOULDER_Y = 0.578
 UPPER_ARM = 0.225
 FOREARM = 0.235
-HAND_LENGTH = 0.125
-MAX_OPENING = 0.092
+ARM = UPPER_ARM + FOREARM
+HAND_LENGTH = 0.20
+FINGER_RADIUS = 0.105
+"""Of the hand's length, as much as all its lines stand off from its points."""
+MAX_OPENING = 0.098
 LIP_WIDTH = 0.011
 EYE_Y = -0.012
-BROW_Y = -0.069
+BROW_Y = -0.075
 NOSE_Y = 0.044
 MOUTH_Y = 0.098
 
 _FINGER_OFFSETS = (0.21, 0.07, -0.07, -0.20)
 _FINGER_LENGTHS = (0.47, 0.52, 0.48, 0.38)
-_FINGER_FAN = (0.26, 0.08, -0.10, -0.30)
+_FINGER_FAN = (0.34, 0.11, -0.13, -0.38)
+_STRAIGHT, _CURLED = np.array([0.0, 0.40, 0.70, 1.0]), np.array([0.0, 0.36, 0.24, -0.06])
+_MARGIN = 0.012
+_PARALLAX = 0.10
+"""How far the features of a face shift when it turns or nods by one radian."""
+_GAZE = np.array([0.0085, -0.006])
+_FOLDED = 0.97
+"""Share of its length to which an arm can be stretched."""
 
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Places head-local points (origin at the head's centre) into the frame."""
+    """Places head-local points (origin at the head's centre, before `HEAD_SCALE`) into the frame."""
 
     centre: np.ndarray
     tilt: float
@@ -47,7 +58,7 @@ class HeadPose:
         rotation = np.array([[cosine, sine], [-sine, cosine]])
         pivot = np.array([0.0, CHIN_DEPTH])
         points = np.asarray(local, dtype=np.float64) + depth * self.parallax
-        return (points - pivot) @ rotation + pivot + self.centre
+        return HEAD_SCALE * ((points - pivot) @ rotation + pivot) + self.centre
 
 
 @dataclass(frozen=True)
@@ -103,22 +114,22 @@ class FrameGeometry:
     left_arm: Arm
 
 
-def frame_geometry(identity: Identity, motion: Motion, t: int) -> FrameGeometry:
-    """All positions of frame `t`."""
-    body_x = float(motion.body_x[t])
-    sway = np.array([float(motion.head_x[t]), float(motion.head_y[t])])
+def frame_geometry(identity: Identity, motion: Motion, t: float) -> FrameGeometry:
+    """All positions of frame `t`, or of a moment between two frames."""
+    now = motion.moment(t)
+    root = np.array([ARM * now["sway"], -ARM * now["breath"]])
+    turned = _PARALLAX * np.array([now["head_turn"], now["head_nod"]])
     head = HeadPose(
-        centre=HEAD_CENTRE + sway + [body_x, 0.0],
-        tilt=float(motion.head_tilt[t]),
-        parallax=0.55 * sway,
+        centre=HEAD_CENTRE + [1.3, 0.6] * root + 0.9 * turned,
+        tilt=float(now["head_tilt"]),
+        parallax=turned,
     )
-    opening = float(motion.mouth_opening[t])
+    opening = float(now["mouth_opening"])
     right_side, jaw = _face_sides(identity, opening)
     outline = np.concatenate([right_side, jaw, right_side[::-1] * [-1, 1]])
     ear_x = identity.face_half_width + 0.004
-    brow_lift = 0.014 * float(motion.brow[t])
-    blink = float(motion.blink[t])
-    neck = np.array([0.5 + body_x, NECK_BASE_Y])
+    brow_lift = 0.014 * float(now["brow"])
+    neck = np.array([0.5, NECK_BASE_Y]) + root
     return FrameGeometry(
         head=head,
         face_outline=head.place(outline),
@@ -128,17 +139,17 @@ def frame_geometry(identity: Identity, motion: Motion, t: int) -> FrameGeometry:
         left_ear=head.place(np.array([[ear_x, 0.02]]))[0],
         right_brow=head.place(_brow(identity, brow_lift, -1), depth=1.0),
         left_brow=head.place(_brow(identity, brow_lift, 1), depth=1.0),
-        right_eye=_eye(identity, head, blink, -1),
-        left_eye=_eye(identity, head, blink, 1),
+        right_eye=_eye(identity, head, now, -1),
+        left_eye=_eye(identity, head, now, 1),
         nose_bridge=head.place(np.stack([np.zeros(4), np.linspace(EYE_Y, NOSE_Y - 0.008, 4)], 1), depth=1.0),
         nose_base=head.place(
             np.stack([np.linspace(-0.019, 0.019, 5), NOSE_Y + 0.007 * np.cos(np.linspace(-1.6, 1.6, 5))], 1),
             depth=1.0,
         ),
-        mouth=_mouth(identity, head, opening, float(motion.mouth_width[t])),
+        mouth=_mouth(identity, head, opening, float(now["mouth_width"])),
         neck=neck,
-        right_arm=_arm(identity, neck, np.asarray(motion.right_wrist[t], dtype=np.float64), -1),
-        left_arm=_arm(identity, neck, np.asarray(motion.left_wrist[t], dtype=np.float64), 1),
+        right_arm=_arm(identity, neck, now["right_wrist"], now["right_hand"], -1),
+        left_arm=_arm(identity, neck, now["left_wrist"], now["left_hand"], 1),
     )
 
 
@@ -171,17 +182,17 @@ def _brow(identity: Identity, lift: float, side: int) -> np.ndarray:
     return np.stack([x, y], axis=1)
 
 
-def _eye(identity: Identity, head: HeadPose, blink: float, side: int) -> Eye:
+def _eye(identity: Identity, head: HeadPose, now: dict[str, np.ndarray], side: int) -> Eye:
     centre = np.array([side * identity.eye_distance / 2, EYE_Y])
     half_width, half_height = 0.031 * identity.eye_size, 0.033 * identity.eye_size
-    openness = 1.0 - blink
+    openness = 1.0 - float(now["blink"])
     along = np.linspace(-1, 1, 9)
     arch = np.sqrt(np.maximum(1 - along**2, 0))
     shut_line = 0.35 * half_height * arch
     upper = shut_line + openness * (-half_height * arch - shut_line)
     lower = shut_line + openness * (0.80 * half_height * arch - shut_line)
     x = half_width * along
-    pupil = centre + [0.0, -0.10 * half_height * openness]
+    pupil = centre + [0.0, -0.10 * half_height * openness] + openness * _GAZE * now["gaze"]
     return Eye(
         upper_lid=head.place(centre + np.stack([x, upper], 1), depth=1.0),
         lower_lid=head.place(centre + np.stack([x, lower], 1), depth=1.0),
@@ -212,47 +223,54 @@ def _mouth(identity: Identity, head: HeadPose, opening: float, width: float) -> 
     )
 
 
-def _arm(identity: Identity, neck: np.ndarray, wrist: np.ndarray, side: int) -> Arm:
-    """Two-bone inverse kinematics with depth: raised hands come towards the viewer.
+def _arm(identity: Identity, neck: np.ndarray, place: np.ndarray, shape: np.ndarray, side: int) -> Arm:
+    """An arm whose wrist is at `place` [3] of `BodyTrack` and whose hand has the numbers `shape` [6].
 
-    `side` is -1 for the person's right arm (picture left) and 1 for the left one.
+    `side` is -1 for the person's right arm (picture left) and 1 for the left one. The wrist moves as far as the whole
+    hand needs to be inside the frame.
     """
-    shoulder = np.array([neck[0] + side * identity.shoulder_half_width, SHOULDER_Y])
-    lift = max(0.0, float(REST_WRIST[1] - wrist[1])) / 0.2
-    reach = np.append(wrist - shoulder, 0.10 + 0.09 * min(lift, 1.2))
-    longest = 0.97 * (UPPER_ARM + FOREARM)
-    distance = float(np.linalg.norm(reach))
-    if distance > longest:
-        reach *= longest / distance
-        distance = longest
-    direction = reach / distance
+    shoulder = neck + [side * identity.shoulder_half_width, SHOULDER_Y - NECK_BASE_Y]
+    reach = ARM * np.asarray(place, dtype=np.float64) * [side, -1.0, 1.0]
+    reach *= min(1.0, _FOLDED * ARM / float(np.linalg.norm(reach)))
+    hand = _hand(shape, side)
+    wrist = shoulder + reach[:2]
+    edge = FINGER_RADIUS * HAND_LENGTH + _MARGIN
+    wrist = np.clip(wrist, edge - hand.min(0), 1 - edge - hand.max(0))
+    reach[:2] = wrist - shoulder
+    return Arm(shoulder, shoulder + _elbow(reach, side), wrist, wrist + hand)
+
+
+def _elbow(reach: np.ndarray, side: int) -> np.ndarray:
+    """Two-bone inverse kinematics with depth: the elbow [2] from the shoulder of a wrist at `reach` [3]."""
+    distance = min(float(np.linalg.norm(reach)), 0.999 * ARM)
+    direction = reach / np.linalg.norm(reach)
     pole = np.array([side * 0.33, 0.94, -0.10])
     across = pole - (pole @ direction) * direction
     across /= np.linalg.norm(across)
     along = (UPPER_ARM**2 - FOREARM**2 + distance**2) / (2 * distance)
     bend = np.sqrt(max(UPPER_ARM**2 - along**2, 0.0))
-    elbow = shoulder + (along * direction + bend * across)[:2]
-    wrist = shoulder + reach[:2]
-    return Arm(shoulder, elbow, wrist, _hand(wrist, wrist - elbow, min(lift, 1.0), side))
+    return (along * direction + bend * across)[:2]
 
 
-def _hand(wrist: np.ndarray, forearm: np.ndarray, spread: float, side: int) -> np.ndarray:
-    """The 21 hand points [21, 2]: wrist, then thumb, index, middle, ring, little finger."""
-    ahead = forearm / np.linalg.norm(forearm)
-    thumbward = np.array([-ahead[1], ahead[0]]) * side
-    fan = 0.35 + 0.75 * spread
+def _hand(shape: np.ndarray, side: int) -> np.ndarray:
+    """The 21 hand points [21, 2] from the wrist: itself, then thumb, index, middle, ring, little finger."""
+    angle, index, others, thumb, spread, turn = np.asarray(shape, dtype=np.float64)
+    ahead = np.array([side * np.sin(angle), -np.cos(angle)])
+    # The palm faces the viewer: thumbs point outward when fingers point up.
+    thumbward = np.array([-ahead[1], ahead[0]]) * side * turn
 
     def at(forward: float, sideways: float) -> np.ndarray:
-        return wrist + HAND_LENGTH * (forward * ahead + sideways * thumbward)
+        return HAND_LENGTH * (forward * ahead + sideways * thumbward)
 
-    points = [wrist]
-    thumb_angle = 0.55 + 0.35 * spread
+    points = [np.zeros(2)]
+    thumb_angle = 0.15 + 0.75 * thumb
     step = np.array([np.cos(thumb_angle), np.sin(thumb_angle)])
     for reach in (0.0, 0.16, 0.31, 0.45):
         forward, sideways = np.array([0.12, 0.14]) + reach * step
         points.append(at(forward, sideways))
-    for offset, length, angle in zip(_FINGER_OFFSETS, _FINGER_LENGTHS, _FINGER_FAN, strict=True):
-        for share in (0.0, 0.4, 0.7, 1.0):
-            reach = share * length
-            points.append(at(0.5 + reach * np.cos(angle * fan), offset + reach * np.sin(angle * fan)))
+    for finger, (offset, length, fan) in enumerate(zip(_FINGER_OFFSETS, _FINGER_LENGTHS, _FINGER_FAN, strict=True)):
+        stretched = index if finger == 0 else others
+        for share in _CURLED + stretched * (_STRAIGHT - _CURLED):
+            reach, turned = share * length, fan * (0.25 + spread)
+            points.append(at(0.5 + reach * np.cos(turned), offset + reach * np.sin(turned)))
     return np.array(points)

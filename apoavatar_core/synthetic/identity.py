@@ -1,7 +1,7 @@
-"""Who the presenter is: every visible attribute, its random sampling and its caption.
+"""Who the presenter is: every visible attribute and the style of gestures, and their random sampling.
 
-All names are plain English words from closed vocabularies, so that the caption of
-an identity determines its look. Lengths are fractions of the (square) frame.
+All names are plain English words from closed vocabularies, so that they determine the look, and the range of each
+number of the `Speaker`. Lengths are fractions of the (square) frame.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
+
+from ..gestures import SHAPES, Speaker
 
 Colour = tuple[int, int, int]
 
@@ -72,27 +74,35 @@ EYE_COLOURS: dict[str, Colour] = {
 HAIR_STYLES = ("short", "side-parted", "bob", "long", "bun", "curly", "bald", "headscarf")
 GARMENTS = ("t-shirt", "shirt with a collar", "jacket", "sweater", "striped shirt")
 BACKGROUNDS = ("plain", "two-tone", "window", "plant", "circles", "shelf")
-GESTURES = ("both hands", "alternating hands", "open arms")
-GESTURE_SIZES: dict[str, float] = {"small": 0.8, "large": 1.1}
-
-_BACKGROUND_PHRASES = {
-    "plain": "a plain {} wall",
-    "two-tone": "a two-tone {} wall",
-    "window": "a {} wall with a window",
-    "plant": "a {} wall with a green plant",
-    "circles": "a {} wall with big circles",
-    "shelf": "a {} wall with a bookshelf",
-}
+GESTURE_SHAPES = tuple(SHAPES)
+GESTURE_HANDS = ("right hand", "left hand", "both hands", "either hand")
+GESTURE_SIZES = ("small", "medium", "wide")
+GESTURE_ENERGIES = ("calm", "moderate", "lively")
 
 _DARK_SKINS = frozenset({"light brown", "brown", "dark brown", "very dark"})
 _DARK_EYES = ("brown", "dark")
 _BEARDED_STYLES = frozenset({"short", "side-parted", "curly", "bald"})
 _HELD_OUT_BUCKETS = 10
 
+_HANDS = {"right hand": (0.95, 0.1), "left hand": (0.05, 0.1), "both hands": (0.5, 0.9), "either hand": (0.5, 0.1)}
+"""Shares of the right hand and of both hands that a word stands for."""
+_SIZES = {"small": (0.6, 0.75), "medium": (0.85, 1.0), "wide": (1.1, 1.3)}
+_ENERGIES = {
+    "calm": ((0.5, 0.65), (0.75, 1.0)),
+    "moderate": ((0.75, 0.9), (0.35, 0.65)),
+    "lively": ((0.95, 1.0), (0.0, 0.2)),
+}
+"""Ranges of energy and calm that a word stands for."""
+_LIKED = 0.75
+"""How much a speaker likes the shape that their style is named after."""
+
 
 @dataclass(frozen=True)
 class Identity:
-    """One presenter. Names index the colour tables; lengths are frame fractions."""
+    """One presenter. Names index the colour tables; lengths are frame fractions.
+
+    The gesture words say within which ranges the numbers of `speaker` lie.
+    """
 
     skin: str
     hair_style: str
@@ -105,8 +115,11 @@ class Identity:
     clothes_colour: str
     background: str
     wall_colour: str
-    gesture: str
+    gesture_shape: str
+    gesture_hands: str
     gesture_size: str
+    gesture_energy: str
+    speaker: Speaker
     face_half_width: float
     jaw_fullness: float
     eye_distance: float
@@ -153,44 +166,13 @@ def sample_identity(rng: np.random.Generator, *, held_out: bool = False) -> Iden
             return identity
 
 
-def describe(identity: Identity) -> str:
-    """English caption of the identity, in words of a closed vocabulary."""
-    wearing = [_with_article(f"{identity.clothes_colour} {identity.garment}")]
-    if identity.glasses:
-        wearing.insert(0, "glasses")
-    wall = _BACKGROUND_PHRASES[identity.background].format(identity.wall_colour)
-    return (
-        f"A cartoon person with {identity.skin} skin and {_hair_phrase(identity)}, "
-        f"wearing {' and '.join(wearing)}, talks in front of {wall}. "
-        f"The person makes {identity.gesture_size} gestures with {identity.gesture}."
-    )
-
-
-def _hair_phrase(identity: Identity) -> str:
-    match identity.hair_style:
-        case "bald":
-            hair = "a bald head"
-        case "headscarf":
-            hair = _with_article(f"{identity.scarf_colour} headscarf")
-        case "bun":
-            hair = f"{identity.hair_colour} hair in a bun"
-        case "bob":
-            hair = f"{identity.hair_colour} bob hair"
-        case style:
-            hair = f"{style} {identity.hair_colour} hair"
-    return f"{hair} and a {identity.hair_colour} beard" if identity.beard else hair
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
 def _draw(rng: np.random.Generator) -> Identity:
     def pick(options) -> str:
         names = tuple(options)
         return names[int(rng.integers(len(names)))]
 
     skin, hair_style = pick(SKIN_COLOURS), pick(HAIR_STYLES)
+    style = (pick(GESTURE_SHAPES), pick(GESTURE_HANDS), pick(GESTURE_SIZES), pick(GESTURE_ENERGIES))
     return Identity(
         skin=skin,
         hair_style=hair_style,
@@ -203,14 +185,33 @@ def _draw(rng: np.random.Generator) -> Identity:
         clothes_colour=pick(CLOTHES_COLOURS),
         background=pick(BACKGROUNDS),
         wall_colour=pick(WALL_COLOURS),
-        gesture=pick(GESTURES),
-        gesture_size=pick(GESTURE_SIZES),
+        gesture_shape=style[0],
+        gesture_hands=style[1],
+        gesture_size=style[2],
+        gesture_energy=style[3],
+        speaker=_speaker(*style, rng),
         face_half_width=float(rng.uniform(0.138, 0.156)),
         jaw_fullness=float(rng.uniform(2.05, 2.6)),
         eye_distance=float(rng.uniform(0.124, 0.138)),
-        eye_size=float(rng.uniform(0.92, 1.08)),
+        eye_size=float(rng.uniform(1.05, 1.2)),
         mouth_half_width=float(rng.uniform(0.066, 0.074)),
-        shoulder_half_width=float(rng.uniform(0.225, 0.262)),
+        shoulder_half_width=float(rng.uniform(0.205, 0.235)),
+    )
+
+
+def _speaker(shape: str, hands: str, size: str, energy: str, rng: np.random.Generator) -> Speaker:
+    """A speaker whose style the four words name."""
+    right_hand, both_hands = _HANDS[hands]
+    energetic, calm = _ENERGIES[energy]
+    others = rng.dirichlet(np.ones(len(SHAPES)))
+    return Speaker(
+        right_hand=right_hand,
+        both_hands=both_hands,
+        range=float(rng.uniform(*_SIZES[size])),
+        energy=float(rng.uniform(*energetic)),
+        calm=float(rng.uniform(*calm)),
+        lead=float(rng.uniform(0.0, 0.06)),
+        shapes=tuple(_LIKED * (name == shape) + (1 - _LIKED) * other for name, other in zip(SHAPES, others.tolist())),
     )
 
 

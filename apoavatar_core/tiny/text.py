@@ -33,9 +33,9 @@ MIN_LENGTH = 192
 
 def captions(count: int) -> list[str]:
     """Captions of random presenters, every other one with the speaking prompt."""
-    from ..synthetic.identity import describe, sample_identity
+    from ..synthetic import describe, sample_identity
 
-    described = [describe(sample_identity(np.random.default_rng((7, seed)))) for seed in range(count)]
+    described = [describe(sample_identity(np.random.default_rng((7, seed))), seed) for seed in range(count)]
     return [f"{text} {SPEAKING_PROMPT}" if index % 2 else text for index, text in enumerate(described)]
 
 

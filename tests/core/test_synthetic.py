@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,20 @@ import pytest
 
 pytest.importorskip("cv2", reason="the synthetic presenter is drawn with OpenCV: pip install opencv-python-headless")
 
+from apoavatar_core.evaluation.measures import hand_correlation
+from apoavatar_core.gestures import (
+    SHAPES,
+    Accent,
+    BodyTrack,
+    Phrase,
+    Voice,
+    find_accents,
+    frame_loudness,
+    plan_gestures,
+    speech_level,
+)
+from apoavatar_core.gestures.shapes import PLACE, REST, stroke_ends
+from apoavatar_core.pose import from_frame, hand_speed
 from apoavatar_core.synthetic import (
     HELD_OUT_VOICES,
     TRAINING_VOICES,
@@ -27,8 +42,8 @@ from apoavatar_core.synthetic import (
 )
 from apoavatar_core.synthetic import speech as speech_module
 from apoavatar_core.synthetic.drawing.face import MOUTH_INTERIOR
-from apoavatar_core.synthetic.identity import is_held_out
-from apoavatar_core.synthetic.motion import SAMPLE_RATE, frame_loudness
+from apoavatar_core.synthetic.identity import CLOTHES_COLOURS, is_held_out
+from apoavatar_core.synthetic.speech import SAMPLE_RATE
 
 FRAMES, FPS, SIZE = 49, 24, 128
 
@@ -55,13 +70,26 @@ def posed(motion: Motion, **constants: float) -> Motion:
     return dataclasses.replace(motion, **held)
 
 
-def hand_speed(motion: Motion) -> np.ndarray:
-    wrists = (motion.right_wrist, motion.left_wrist)
+def wrist_speed(motion: Motion) -> np.ndarray:
+    """Arm lengths per frame [T], the mean of both wrists."""
+    wrists = (motion.body.right_wrist, motion.body.left_wrist)
     return np.mean([np.linalg.norm(np.gradient(w.astype(float), axis=0), axis=1) for w in wrists], axis=0)
 
 
-def moving_average(values: np.ndarray) -> np.ndarray:
-    return np.convolve(values, np.ones(5) / 5, mode="same")
+def arms_at(*arms: np.ndarray) -> Motion:
+    """A frame for each of the arms [9], which the presenter's two arms take both; nothing else moves."""
+    arms = np.array(arms, np.float32)
+    still, count = np.zeros(len(arms), np.float32), len(arms)
+    body = BodyTrack(
+        arms[:, PLACE], arms[:, PLACE], arms[:, PLACE.stop :], arms[:, PLACE.stop :],
+        still, still, still, still, still, np.zeros((count, 2), np.float32), still, still,
+    )  # fmt: skip
+    return Motion(body, still, still)
+
+
+def every_shape() -> list[np.ndarray]:
+    """The rest pose and both ends of a full stroke of every shape."""
+    return [REST, *(end for shape in SHAPES.values() for end in stroke_ends(shape, 1.0, np.zeros(3)))]
 
 
 def keypoint_array(keypoints: dict, name: str) -> np.ndarray:
@@ -88,7 +116,9 @@ def test_clip_has_the_promised_shapes():
     assert clip.frames.shape == (13, 96, 96, 3) and clip.frames.dtype == np.uint8
     assert clip.speech.shape == (round(13 / 24 * 16000),) and clip.speech.dtype == np.float32
     assert clip.sample_rate == 16000 and len(clip.keypoints) == 13 == len(clip.motion)
-    assert clip.caption == describe(clip.identity)
+    assert clip.identity.clothes_colour in clip.caption
+    whole = round(clip.start * 16000)
+    assert np.array_equal(clip.voice[whole : whole + len(clip.speech)], clip.speech)
 
 
 def test_held_out_voices_and_looks_are_not_trained_on():
@@ -150,52 +180,137 @@ def test_a_missing_espeak_names_the_remedy(monkeypatch):
 def test_silence_shuts_the_mouth_and_rests_the_hands():
     silent = motion_for(np.zeros(round(FRAMES / FPS * SAMPLE_RATE), np.float32))
     assert np.all(silent.mouth_opening == 0)
-    assert np.all(hand_speed(silent) == 0)
-    ended = motion_for(burst_speech((0.1, 0.5, 0.6), seconds=4.0), frames=96)
+    assert np.all(wrist_speed(silent) == 0)
+    ended = motion_for(burst_speech((0.1, 0.5, 0.6), seconds=6.0), frames=144)
     assert np.max(ended.mouth_opening) > 0.8
     assert np.all(ended.mouth_opening[16:] == 0)
-    assert np.max(hand_speed(ended)[:24]) > 0.005
-    assert np.all(hand_speed(ended)[72:] < 1e-6)
+    assert np.max(wrist_speed(ended)[:24]) > 0.01
+    assert np.all(wrist_speed(ended)[100:] < 1e-6)
 
 
 def test_motion_ignores_the_recording_gain():
     speech = burst_speech((0.1, 0.6, 0.3), (0.9, 1.5, 0.5))
     normal, loud = motion_for(speech), motion_for(1.8 * speech)
     assert np.allclose(normal.mouth_opening, loud.mouth_opening, atol=1e-5)
-    assert np.allclose(normal.right_wrist, loud.right_wrist, atol=1e-5)
+    assert np.allclose(normal.body.right_wrist, loud.body.right_wrist, atol=1e-5)
 
 
-def test_louder_accents_make_larger_strokes():
-    motion = motion_for(burst_speech((0.2, 0.5, 0.25), (2.6, 2.9, 0.6), seconds=4.0), frames=96)
-    rise = motion.right_wrist[0, 1] - motion.right_wrist[:, 1]
-    assert rise[55:].max() > 2 * rise[:50].max() > 0.02
-    assert 0.10 < rise.max() < 0.25
+def test_between_frames_everything_lies_between():
+    motion = motion_for(burst_speech((0.1, 0.6, 0.3)))
+    middle = motion.moment(7.5)
+    assert middle["right_hand"] == pytest.approx((motion.body.right_hand[7] + motion.body.right_hand[8]) / 2, abs=1e-6)
+    assert middle["mouth_opening"] == pytest.approx(motion.mouth_opening[7:9].mean(), abs=1e-6)
+    assert motion.moment(-0.2)["sway"] == motion.body.sway[0] and motion.moment(99)["sway"] == motion.body.sway[-1]
 
 
-def test_mouth_and_hands_follow_loudness():
-    mouth, hands = [], []
-    for seed in range(10):
+def test_mouth_follows_loudness_and_hands_follow_it_as_far_as_the_world_says():
+    mouth, hands, without_voice = [], [], []
+    for seed in range(32):
         performance = synthesize_performance(seed)
         loudness = frame_loudness(performance.speech, FRAMES, FPS)
         mouth.append(np.corrcoef(performance.motion.mouth_opening, loudness)[0, 1])
-        speed = moving_average(hand_speed(performance.motion))
-        hands.append(np.corrcoef(speed, moving_average(loudness))[0, 1])
-    assert min(mouth) > 0.8
-    assert np.mean(hands) > 0.6
+        people = [from_frame(frame_keypoints(performance.identity, performance.motion, t)) for t in range(FRAMES)]
+        speed = hand_speed(people)
+        hands.append(hand_correlation(speed, loudness))
+        without_voice.append(hand_correlation(speed, loudness[::-1]))
+    assert min(mouth) > 0.7
+    assert 0.5 < np.mean(hands) < 0.65
+    assert abs(np.mean(without_voice)) < 0.2
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_hand_keypoints_lie_on_skin(seed):
+def test_a_clip_is_a_piece_of_its_voice():
+    performances = [synthesize_performance(seed, 25, 25.0) for seed in range(12)]
+    for performance in performances:
+        first = round(performance.start * SAMPLE_RATE)
+        assert len(performance.speech) == SAMPLE_RATE
+        assert np.array_equal(performance.voice[first : first + SAMPLE_RATE], performance.speech)
+        # Where the whole voice is quiet the mouth is, however loud the clip finds it.
+        frames = round(len(performance.voice) / SAMPLE_RATE * 25)
+        level = speech_level(frame_loudness(performance.voice, frames, 25.0))
+        piece = level[round(performance.start * 25) :][:25]
+        assert np.array_equal(performance.motion.mouth_opening > 0, piece > 0)
+    assert min(performance.start for performance in performances) == 0
+    assert max(performance.start for performance in performances) > 1
+    assert max(len(performance.voice) for performance in performances) > 4 * SAMPLE_RATE
+
+
+def hand_region(picture: np.ndarray, hand: np.ndarray, margin: float) -> np.ndarray:
+    """The pixels [H, W] of the convex hull of hand points [21, 2] (pixels), widened by `margin` frame fractions."""
+    import cv2
+
+    region = np.zeros(picture.shape[:2], np.uint8)
+    hull = cv2.convexHull(hand[:, :2].round().astype(np.int32))
+    cv2.fillPoly(region, [hull], 1)
+    cv2.polylines(region, [hull], True, 1, max(1, round(2 * margin * len(picture))))
+    return region.astype(bool)
+
+
+def hands_of(identity, motion, t, size) -> list[np.ndarray]:
+    keypoints = frame_keypoints(identity, motion, t, size)
+    return [keypoint_array(keypoints, f"hand_{side}_keypoints_2d") for side in ("right", "left")]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_hands_are_large_skin_coloured_and_inside_the_frame_in_every_shape(seed):
     identity = sample_identity(np.random.default_rng(seed))
-    motion = motion_for(burst_speech((0.2, 0.6, 0.5), (0.9, 1.4, 0.5)), seed)
-    for t in (0, 11, 30):
-        picture = draw_frame(identity, motion, t, SIZE).astype(int)
-        keypoints = frame_keypoints(identity, motion, t, SIZE)
-        for name in ("hand_left_keypoints_2d", "hand_right_keypoints_2d"):
-            hand = keypoint_array(keypoints, name)
-            palm = hand[[0, 5, 17], :2].mean(axis=0)
-            for x, y in (palm, hand[4, :2]):
-                assert np.abs(picture[int(y), int(x)] - identity.skin_rgb).max() < 45
+    motion = arms_at(*every_shape())
+    for t in range(len(motion)):
+        picture = draw_frame(identity, motion.window(t, 1), 0, SIZE).astype(int)
+        is_skin = np.abs(picture - identity.skin_rgb).max(-1) < 30
+        for hand in hands_of(identity, motion, t, SIZE):
+            assert np.all(hand[:, 2] == 1)
+            points = hand[:, :2].astype(int)
+            assert sum(is_skin[y - 1 : y + 2, x - 1 : x + 2].any() for x, y in points) >= 18, "few lie under lines"
+            rows, columns = np.nonzero(hand_region(picture, hand, 0.02) & is_skin)
+            assert max(np.ptp(rows), np.ptp(columns)) + 1 >= 0.15 * SIZE
+            assert min(rows.min(), columns.min()) > 0 and max(rows.max(), columns.max()) < SIZE - 1
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_hands_stand_out_from_whatever_is_behind_them(seed):
+    identity = sample_identity(np.random.default_rng(seed))
+    motion = arms_at(*every_shape()[seed % 3 :: 3])
+    for t in range(len(motion)):
+        picture = draw_frame(identity, motion.window(t, 1), 0, SIZE).astype(int)
+        distance = np.abs(picture - identity.skin_rgb).max(-1)
+        for hand in hands_of(identity, motion, t, SIZE):
+            # Open fingers leave gaps within the hull, so the border is looked for along the hand's own skin.
+            near = hand_region(picture, hand, 0.035)
+            skin = near & (distance < 25)
+            beside = near & ~skin & (np.roll(skin, 1, 0) | np.roll(skin, -1, 0) | np.roll(skin, 1, 1) | np.roll(skin, -1, 1))
+            assert np.median(distance[beside]) > 45
+
+
+def test_a_closed_line_goes_round_every_hand():
+    """On a background of its own colour, a hand is an island."""
+    import cv2
+
+    from apoavatar_core.synthetic.drawing.body import draw_hand
+    from apoavatar_core.synthetic.drawing.canvas import Canvas
+    from apoavatar_core.synthetic.geometry import frame_geometry
+    from apoavatar_core.synthetic.identity import SKIN_COLOURS
+
+    identity = sample_identity(np.random.default_rng(0))
+    for colour in SKIN_COLOURS.values():
+        for t, arm in enumerate(every_shape()):
+            canvas = Canvas(np.full((512, 512, 3), colour, np.uint8))
+            hand = frame_geometry(identity, arms_at(arm), 0).right_arm.hand
+            draw_hand(canvas, hand, colour)
+            line = np.abs(canvas.pixels.astype(int) - colour).max(-1) > 50
+            _, islands = cv2.connectedComponents((~line).astype(np.uint8), connectivity=4)
+            x, y = (512 * (0.75 * hand[0] + 0.25 * hand[17])).astype(int)
+            assert not line[y, x] and islands[y, x] != islands[0, 0], (colour, t)
+
+
+def test_a_moving_hand_is_blurred_as_by_a_shutter_open_for_half_a_frame():
+    identity = sample_identity(np.random.default_rng(1))
+    low, high = every_shape()[3:5]
+    motion = arms_at(*(low + share * (high - low) for share in (0.0, 0.2, 0.4)))
+    picture = draw_frame(identity, motion, 1, SIZE).astype(float)
+    instants = [arms_at(low + share * (high - low)) for share in np.linspace(0.15, 0.25, 11)[1::2]]
+    sharp = [draw_frame(identity, instant, 0, SIZE).astype(float) for instant in instants]
+    assert np.abs(picture - np.mean(sharp, axis=0)).max() < 2
+    assert np.abs(picture - sharp[2]).max() > 40
 
 
 def test_mouth_interior_grows_with_the_opening_and_its_keypoints():
@@ -228,6 +343,59 @@ def test_visible_points_stay_inside_the_frame(seed):
             assert points.shape == (count, 3) and np.all(points[:, 2] == 1)
             assert np.all((points[:, :2] >= 0) & (points[:, :2] < SIZE))
         assert body[4, 0] < body[7, 0] and body[2, 0] < body[5, 0], "the person's right is the picture's left"
+
+
+def test_captions_name_what_is_seen_in_many_wordings():
+    stems = {
+        "gesture_shape": {"beat": "closed|fist", "open": "open|spread", "point": "point|index", "flat": "flat|straight"},
+        "gesture_hands": {"right hand": "right", "left hand": "left", "both hands": "both|two-h", "either hand": "other|either|now"},
+        "gesture_size": {"small": "small|narrow|little", "medium": "medium|moderately|middle", "wide": "wide|large|sweep"},
+        "gesture_energy": {"calm": "calm|sparing|quiet", "moderate": "moderate|even|measured", "lively": "live|energ|anim"},
+    }
+    wordings = set()
+    for seed in range(150):
+        identity = sample_identity(np.random.default_rng(seed))
+        text = describe(identity, seed).lower()
+        wordings.add(describe(identity, seed + 1000))
+        wordings.add(describe(identity, seed + 2000))
+        for word in (identity.skin, identity.clothes_colour, identity.wall_colour):
+            assert word in text
+        assert ("glasses" in text) == identity.glasses
+        assert (f"{identity.hair_colour} beard" in text) == identity.beard
+        if identity.hair_style == "headscarf":
+            assert identity.scarf_colour in text
+        elif identity.hair_style != "bald":
+            assert identity.hair_colour in text
+        for attribute, words in stems.items():
+            assert re.search(words[getattr(identity, attribute)], text), (attribute, text)
+        assert not re.search(r"\ba [aeiou]|[{}]", text)
+    assert len(wordings) == 300
+    assert describe(identity, 5) == describe(identity, 5)
+
+
+def test_the_words_for_gestures_are_true():
+    accents = tuple(Accent(1.6 * i + 1, 0.2 + 0.8 * (i % 7) / 6) for i in range(60))
+    voice = Voice(98.0, accents, (Phrase(0.0, 97.0),))
+    plans = []
+    for seed in range(60):
+        identity = sample_identity(np.random.default_rng(seed))
+        plans.append((identity, plan_gestures(voice, identity.speaker, seed)))
+
+    def mean(attribute: str, word: str, value) -> list[float]:
+        return [float(np.mean([value(g) for g in plan])) for who, plan in plans if getattr(who, attribute) == word]
+
+    for shape in SHAPES:
+        assert min(mean("gesture_shape", shape, lambda g: g.shape == shape)) > 0.5
+    assert min(mean("gesture_hands", "right hand", lambda g: g.right and not g.left)) > 0.6
+    assert min(mean("gesture_hands", "left hand", lambda g: g.left and not g.right)) > 0.6
+    assert min(mean("gesture_hands", "both hands", lambda g: g.left and g.right)) > 0.6
+    assert max(mean("gesture_hands", "either hand", lambda g: g.left and g.right)) < 0.4
+    sizes = [mean("gesture_size", word, lambda g: g.size) for word in ("small", "medium", "wide")]
+    assert max(sizes[0]) < min(sizes[1]) and max(sizes[1]) < min(sizes[2])
+    counts = [[len(plan) for who, plan in plans if who.gesture_energy == word] for word in ("calm", "moderate", "lively")]
+    assert 1.2 * np.mean(counts[0]) < np.mean(counts[2]) and np.mean(counts[0]) < np.mean(counts[1]) < np.mean(counts[2])
+    speeds = [mean("gesture_energy", word, lambda g: g.duration) for word in ("lively", "moderate", "calm")]
+    assert max(speeds[0]) < min(speeds[1]) and max(speeds[1]) < min(speeds[2])
 
 
 def test_command_line_writes_a_clip_with_sound(tmp_path):

@@ -13,6 +13,8 @@ _ELBOW_RADIUS = 0.050
 _WRIST_RADIUS = 0.036
 _NECK_HALF_WIDTH = 0.056
 _OUTLINE = 0.0075
+_HAND_LINE = 0.0085
+_PALM_ROUNDING, _FINGER_RADIUS, _THUMB_RADIUS = 0.024, 0.0185, 0.0195
 
 
 def draw_neck(canvas: Canvas, identity: Identity, geometry: FrameGeometry) -> None:
@@ -28,7 +30,7 @@ def draw_torso(canvas: Canvas, identity: Identity, geometry: FrameGeometry) -> N
     half, (x, y) = identity.shoulder_half_width, geometry.neck
     cloth = identity.clothes_rgb
     outline = [[-0.060, -0.022], [-0.105, 0.000], [-0.78 * half, 0.019], [-half - 0.020, 0.075], [-0.90 * half, 0.20],
-               [-0.80 * half, 0.46], [0.80 * half, 0.46], [0.90 * half, 0.20], [half + 0.020, 0.075],
+               [-0.80 * half, 0.62], [0.80 * half, 0.62], [0.90 * half, 0.20], [half + 0.020, 0.075],
                [0.78 * half, 0.019],
                [0.105, 0.000], [0.060, -0.022], [0.0, 0.028]]
     canvas.polygon(smooth_curve(np.array(outline)) + geometry.neck, cloth)
@@ -67,7 +69,7 @@ def draw_arm(canvas: Canvas, identity: Identity, arm: Arm, side: int) -> None:
     else:
         _draw_sleeve(canvas, joints, radii, cloth, edge)
         _draw_cuff(canvas, identity, arm)
-    _draw_hand(canvas, arm.hand, identity.skin_rgb)
+    draw_hand(canvas, arm.hand, identity.skin_rgb)
 
 
 def _draw_sleeve(
@@ -87,20 +89,30 @@ def _draw_cuff(canvas: Canvas, identity: Identity, arm: Arm) -> None:
     canvas.line(ends, 0.022, colour)
 
 
-def _draw_hand(canvas: Canvas, hand: np.ndarray, skin: Colour) -> None:
-    """Palm, thumb and four fingers around the 21 hand points [21, 2]."""
-    edge = darker(skin, 0.34)
-    palm_centre = hand[[0, 5, 17]].mean(axis=0) * 0.45 + hand[[5, 17]].mean(axis=0) * 0.55
-    fingers = [hand[first : first + 4] for first in (17, 13, 9, 5)]
-    palm = np.stack([hand[0], palm_centre, hand[[5, 17]].mean(axis=0)])
-    for colour, rim in ((edge, 0.0065), (skin, 0.0)):
-        for finger in fingers:
-            canvas.line(finger, 2 * (0.0140 + rim), colour)
-        canvas.limb(palm, (0.026 + rim, 0.038 + rim, 0.036 + rim), colour)
-        canvas.line(hand[1:5], 2 * (0.0170 + rim), colour)
-    for first, second in zip(fingers, fingers[1:], strict=False):
-        gap = (first[[0, 2]] + second[[0, 2]]) / 2
-        canvas.line(gap, 0.0055, darker(skin, 0.20))
+def draw_hand(canvas: Canvas, hand: np.ndarray, skin: Colour) -> None:
+    """Palm, thumb and four fingers around the 21 hand points [21, 2], each with a line round it."""
+    edge = hand_edge(skin)
+    wrist, knuckles = hand[0], hand[[17, 13, 9, 5]]
+    palm = np.concatenate([wrist + 0.22 * (knuckles[[0, 3]] - wrist), wrist + 0.96 * (knuckles[::-1] - wrist)])
+    canvas.polygon(palm, skin)
+    canvas.line(palm, 2 * (_PALM_ROUNDING + _HAND_LINE), edge, closed=True)
+    canvas.line(palm, 2 * _PALM_ROUNDING, skin, closed=True)
+    canvas.polygon(palm, skin)
+    for first in (17, 13, 9, 5):
+        _draw_finger(canvas, hand[first : first + 4], _FINGER_RADIUS, skin, edge)
+    _draw_finger(canvas, hand[1:5], _THUMB_RADIUS, skin, edge)
+    # The thumb's root grows out of the palm: no line runs across it.
+    canvas.line(np.stack([palm[:2].mean(0), hand[2]]), 2 * _THUMB_RADIUS, skin)
+
+
+def hand_edge(skin: Colour) -> Colour:
+    """The line round a hand: dark round a light one, light round a dark one, so that it shows on every garment."""
+    return darker(skin, 0.62) if luminance(skin) > 100 else lighter(skin, 0.50)
+
+
+def _draw_finger(canvas: Canvas, points: np.ndarray, radius: float, skin: Colour, edge: Colour) -> None:
+    canvas.line(points, 2 * (radius + _HAND_LINE), edge)
+    canvas.line(points, 2 * radius, skin)
 
 
 def _draw_neckline(canvas: Canvas, geometry: FrameGeometry, cloth: Colour, depth: float) -> None:
