@@ -20,7 +20,6 @@ from apoavatar_core.gestures import (
     BodyTrack,
     Phrase,
     Voice,
-    find_accents,
     frame_loudness,
     plan_gestures,
     speech_level,
@@ -42,7 +41,7 @@ from apoavatar_core.synthetic import (
 )
 from apoavatar_core.synthetic import speech as speech_module
 from apoavatar_core.synthetic.drawing.face import MOUTH_INTERIOR
-from apoavatar_core.synthetic.identity import CLOTHES_COLOURS, is_held_out
+from apoavatar_core.synthetic.identity import is_held_out
 from apoavatar_core.synthetic.speech import SAMPLE_RATE
 
 FRAMES, FPS, SIZE = 49, 24, 128
