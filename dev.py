@@ -71,7 +71,9 @@ def set_up_and_hand_over(arguments, argv):
     variables = environment.clean_variables()
     if arguments.command == "test":
         os.chdir(ROOT)
-        hand_over([str(layout.python), "-m", "pytest", *arguments.pytest_arguments], variables)
+        # A file's tests share servers and models, so they stay together.
+        side_by_side = ["-n", "2", "--dist", "loadfile"]
+        hand_over([str(layout.python), "-m", "pytest", *side_by_side, *arguments.pytest_arguments], variables)
     variables[STARTED_VARIABLE] = repr(started)
     hand_over([str(layout.python), str(ROOT / "dev.py"), *argv], variables)
 

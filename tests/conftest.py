@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -15,4 +16,8 @@ class RootIsNoTestPackage:
 
 
 def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        # Workers that each take all cores wait for each other; PyTorch reads this when it is first imported.
+        share = (os.cpu_count() or 1) // config.workerinput["workercount"]
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
     config.pluginmanager.register(RootIsNoTestPackage)

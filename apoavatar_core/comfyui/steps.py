@@ -164,12 +164,14 @@ def with_pose_prior(
 ) -> torch.Tensor:
     """Video tokens [B, T_lat, N_v, d] plus the prior of the embedded pose, where its gate [B, 4, T_lat] is not null.
 
-    In place, for the model holds on to these tokens while block 0 runs; and one clip and state after the other, so that one
-    prior is freed before the next is made.
+    In place but in training, for the model holds on to these tokens while block 0 runs; and one clip and state after the
+    other, so that one prior is freed before the next is made.
 
     Args:
         pose: [N, C, T_lat, h, w] of the N clips that each state of the batch has; or of one that is the same for all.
     """
+    if torch.is_grad_enabled():
+        video = video.clone()
     for clip, (embedded, opening) in enumerate(zip(cycle(pose.to(video).split(1)), gate.split(1))):
         video[clip : clip + 1] += adapter.pose_adapter.prior(embedded, opening)
     return video

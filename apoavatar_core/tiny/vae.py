@@ -214,7 +214,6 @@ def train(config: VAETrainingConfig, folder: Path, run: Path) -> None:
     """Train, saving to `run` every 100 steps; a run that exists goes on where it stopped."""
     run.mkdir(parents=True, exist_ok=True)
     vae = trainable.build_vae(config.dim)
-    torch.set_flush_denormal(True)
     torch.manual_seed(config.seed)
     initialize_vae(vae)
     if config.compile_norms:

@@ -101,10 +101,11 @@ def conditioned(node, encoders, pose_mode: str, speaking: bool) -> SimpleNamespa
     picture = torch.from_numpy(stored.frames[:1]).float() / 255
     (seen,) = node("CLIPVisionEncode")().encode(encoders.clip_vision, picture, "center")
     positive, negative = (node("CLIPTextEncode")().encode(clip, text)[0] for text in (stored.caption, ""))
+    pose_mode = {"pose_mode": pose_mode, "pose": stored.keypoints} | ({"gate": gate} if pose_mode == "refocused" else {})
     positive = node("ApoAvatarConditioning").execute(
         positive=positive, negative=negative, vae=vae, audio_features=features, width=FORMAT.width, height=FORMAT.height,
-        length=frames, fps=fps, pose_mode=pose_mode, speaking_prompt=speaking, reference_image=picture,
-        clip_vision_output=seen, pose=stored.keypoints, gate=gate, clip=clip,
+        length=frames, fps=fps, pose_mode=pose_mode, continue_from={"continue_from": "nothing"}, reference_image=picture,
+        clip_vision_output=seen, clip=clip if speaking else None,
     ).result[0]  # fmt: skip
     ((text, extras),) = positive
     tensors = {name: condition.cond[0] for name, condition in extras["model_conds"].items()}
@@ -216,7 +217,9 @@ def test_clips_of_another_version_are_refused(folder, tmp_path, metadata) -> Non
     write_tensors(tmp_path / "a.safetensors", load_file(folder / "clip.safetensors"), metadata)
     with pytest.raises(ValueError, match="data: another version wrote .*a.safetensors: run `prepare` again, into"):
         PreparedClips(tmp_path)
-    with_settings(folder, tmp_path, "a.safetensors", version=3)
+    from apoavatar_core.data.settings import VERSION
+
+    with_settings(folder, tmp_path, "a.safetensors", version=VERSION + 1)
     with pytest.raises(ValueError, match="another version wrote"):
         PreparedClips(tmp_path)
 

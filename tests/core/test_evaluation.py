@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -479,3 +480,37 @@ def test_the_command_measures_the_shipped_model(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "result.json").read_text())
     assert report["clips"] == 1 and report["per_clip"][0]["seed"] == 0
     assert (tmp_path / "clip_00.png").is_file()
+
+
+class Filming(Exception):
+    """Films are made anew."""
+
+
+class WithoutFilms(Ablation):
+    def films(self, variant, seed):
+        raise Filming
+
+
+@pose_network
+def test_measures_are_kept_until_what_made_them_changes(tmp_path: Path) -> None:
+    ablation, variant = WithoutFilms(tmp_path / "config.yaml", tmp_path, seeds=1, clips=2), TABLE_4[3]
+    network = load_keypoint_network(presets.TINY_POSE)
+    folder = ablation.folder(variant, 0)
+    folder.mkdir()
+    adapter = folder / "adapter.safetensors"
+    adapter.write_bytes(b"trained")
+
+    def keep() -> None:
+        made_by = ablation.makers(variant, 0, network)
+        (folder / "measures_2.json").write_text(json.dumps({"mouth_r": 0.5, "made_by": made_by}))
+
+    keep()
+    assert ablation.measure(variant, 0, network) == {"mouth_r": 0.5}
+    adapter.write_bytes(b"trained longer")
+    with pytest.raises(Filming):
+        ablation.measure(variant, 0, network)
+    keep()
+    with torch.no_grad():
+        network.head.bias += 1
+    with pytest.raises(Filming):
+        ablation.measure(variant, 0, network)
