@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..pose.checkpoint import load_keypoint_network, save_keypoint_network
+from ..pose.network_file import load_keypoint_network, save_keypoint_network
 from ..pose.estimator import KeypointNetwork, KeypointNetworkConfig
 from ..pose.heatmaps import encode_heatmaps, window_centroids
 from ..pose.keypoints import GROUPS, LIPS, VISIBLE
