@@ -5,6 +5,7 @@ from .keypoints import PersonKeypoints, canvas_size, from_frame, in_middle_of, t
 from .measurements import hand_speed, mouth_opening
 from .model import PoseModel, estimate
 from .network_file import load_keypoint_network, save_keypoint_network
+from .pose_file import load_pose_model
 from .render import render_pose
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "hand_speed",
     "in_middle_of",
     "load_keypoint_network",
+    "load_pose_model",
     "mouth_opening",
     "render_pose",
     "save_keypoint_network",
