@@ -55,11 +55,8 @@ class HeatmapModel:
     keypoints: tuple[str, ...]
     """The keypoint groups it predicts, in the order of its heatmaps."""
 
-    device: torch.device = torch.device("cpu")
-    """Where it runs."""
-
     def heatmaps(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S] with values 0 to 1 -> heatmaps [B, K, h, w] with values 0 to 1."""
+        """Pictures [B, 3, S, S] with values 0 to 1, on the CPU -> heatmaps [B, K, h, w] with values 0 to 1, anywhere."""
         raise NotImplementedError
 
     def people(self, batches: Iterable[Frames]) -> Iterator[list[PersonKeypoints]]:
@@ -70,7 +67,7 @@ class HeatmapModel:
     @torch.inference_mode()
     def _people_in(self, batch: Frames) -> list[PersonKeypoints]:
         views = [_inside(picture, box) for picture, box in zip(batch.pictures, batch.boxes)]
-        squares, placements = zip(*(letterbox(_values(view).to(self.device), self.input_size) for view, _ in views))
+        squares, placements = zip(*(letterbox(_values(view), self.input_size) for view, _ in views))
         found = decode_heatmaps(self.heatmaps(torch.cat(squares)))
         people = []
         for points, placement, (_, (left, top, width, height)) in zip(found, placements, views):
@@ -113,11 +110,6 @@ class KeypointNetwork(HeatmapModel, nn.Module):
         """The keypoint groups it predicts, in the order of its heatmaps."""
         return self.config.keypoints
 
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are."""
-        return self.head.weight.device
-
     def forward(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, S, S] with values 0 to 1 -> heatmap logits [B, K, S / 4, S / 4]."""
         quarter, eighth, sixteenth = self._narrowed(pictures)
@@ -135,8 +127,8 @@ class KeypointNetwork(HeatmapModel, nn.Module):
         return quarter, eighth, self.to_sixteenth(eighth)
 
     def heatmaps(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S] with values 0 to 1 -> heatmaps [B, K, S / 4, S / 4] with values 0 to 1."""
-        return torch.sigmoid(self(pictures))
+        """Pictures [B, 3, S, S] with values 0 to 1 -> heatmaps [B, K, S / 4, S / 4] where the network is."""
+        return torch.sigmoid(self(pictures.to(self.head.weight.device)))
 
 
 class _Residual(nn.Module):
