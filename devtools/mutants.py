@@ -67,6 +67,17 @@ PARTS: dict[str, tuple[str, ...]] = {
     "apoavatar_core/data/mouth.py": (f"{CORE}/test_training.py",),
     "apoavatar_core/evaluation/measures.py": (f"{CORE}/test_evaluation.py",),
     "apoavatar_core/evaluation/frechet.py": (f"{CORE}/test_evaluation.py",),
+    "apoavatar_core/pose/mediapipe/body.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/mediapipe/crops.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/mediapipe/detector.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/mediapipe/face.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/mediapipe/hand.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/mediapipe/holistic.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/mediapipe/keypoints.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/mediapipe/network.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/mediapipe/smoothing.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/mediapipe/tracking.py": (f"{CORE}/test_mediapipe.py",),
+    "apoavatar_core/pose/model.py": (f"{CORE}/test_pose.py", f"{CORE}/test_mediapipe.py"),
     "apoavatar_core/pose/measurements.py": (f"{CORE}/test_pose.py", f"{CORE}/test_evaluation.py"),
 }
 

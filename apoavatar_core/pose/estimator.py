@@ -1,10 +1,9 @@
-"""Keypoints from pictures: the small network of the tiny preset and the loop that runs any pose network on a clip."""
+"""Keypoints from heatmaps: what models that draw them share, and the small network of the tiny preset."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from .heatmaps import decode_heatmaps
 from .keypoints import GROUPS, PersonKeypoints
+from .model import Frames
 
 
 @dataclass(frozen=True)
@@ -46,28 +46,41 @@ class KeypointNetworkConfig:
         return sum(GROUPS[group] for group in self.keypoints)
 
 
-class PoseModel(Protocol):
-    """What `estimate` needs from a pose network; a wrapper around Sapiens or an ONNX model can offer the same."""
+class HeatmapModel:
+    """A pose model that looks at pictures one by one and draws a heatmap per keypoint."""
 
-    @property
-    def input_size(self) -> int:
-        """Side of the square input in pixels."""
-        ...
+    input_size: int
+    """Side of the square input in pixels."""
 
-    @property
-    def keypoints(self) -> tuple[str, ...]:
-        """The keypoint groups it predicts, in the order of its heatmaps."""
-        ...
+    keypoints: tuple[str, ...]
+    """The keypoint groups it predicts, in the order of its heatmaps."""
 
     def heatmaps(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S] with values 0 to 1 -> heatmaps [B, K, h, w] with values 0 to 1."""
-        ...
+        """Pictures [B, 3, S, S] with values 0 to 1, on the CPU -> heatmaps [B, K, h, w] with values 0 to 1, anywhere."""
+        raise NotImplementedError
+
+    def people(self, batches: Iterable[Frames]) -> Iterator[list[PersonKeypoints]]:
+        """See `PoseModel.people`."""
+        for batch in batches:
+            yield self._people_in(batch)
+
+    @torch.inference_mode()
+    def _people_in(self, batch: Frames) -> list[PersonKeypoints]:
+        views = [_inside(picture, box) for picture, box in zip(batch.pictures, batch.boxes)]
+        squares, placements = zip(*(letterbox(_values(view), self.input_size) for view, _ in views))
+        found = decode_heatmaps(self.heatmaps(torch.cat(squares)))
+        people = []
+        for points, placement, (_, (left, top, width, height)) in zip(found, placements, views):
+            points = placement.to_picture(points) * torch.tensor([width, height, 1], device=points.device)
+            points += torch.tensor([left, top, 0], device=points.device)
+            people.append(_assemble(points.float().cpu().numpy(), self.keypoints))
+        return people
 
 
-class KeypointNetwork(nn.Module):
+class KeypointNetwork(HeatmapModel, nn.Module):
     """A U-Net that draws one heatmap per keypoint at a quarter of the input's resolution.
 
-    The tiny preset's weights know only the synthetic speaker; real people need a model such as SDPose.
+    The tiny preset's weights know only the synthetic speaker; `mediapipe/` knows real people.
     GroupNorm instead of BatchNorm, so that a single picture gives at inference what it gave in a training batch.
     """
 
@@ -114,8 +127,8 @@ class KeypointNetwork(nn.Module):
         return quarter, eighth, self.to_sixteenth(eighth)
 
     def heatmaps(self, pictures: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S] with values 0 to 1 -> heatmaps [B, K, S / 4, S / 4] with values 0 to 1."""
-        return torch.sigmoid(self(pictures))
+        """Pictures [B, 3, S, S] with values 0 to 1 -> heatmaps [B, K, S / 4, S / 4] where the network is."""
+        return torch.sigmoid(self(pictures.to(self.head.weight.device)))
 
 
 class _Residual(nn.Module):
@@ -173,48 +186,19 @@ def letterbox(pictures: Tensor, size: int) -> tuple[Tensor, Letterbox]:
     return square, Letterbox(left / size, top / size, new_width / size, new_height / size)
 
 
-def estimate(
-    network: PoseModel,
-    frames: np.ndarray | Tensor,
-    *,
-    batch_size: int = 16,
-    device: torch.device | str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-) -> list[PersonKeypoints]:
-    """Find the person's keypoints in every frame.
-
-    Args:
-        network: the pose network, on `device`.
-        frames: [T, H, W, 3], uint8 from 0 to 255 or floating point from 0 to 1; any size and aspect ratio.
-        batch_size: frames per forward pass; memory grows with it, not with T.
-        device: where the network is.
-        progress: called with (frames done, T) after every batch; may raise to stop.
-
-    Returns:
-        T persons. Groups that the network does not predict have confidence 0.
-
-    Raises:
-        ValueError: when `frames` has another shape.
-    """
-    if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape[1:3]:
-        raise ValueError(f"Extracting a pose needs RGB frames [T, H, W, 3], not {list(frames.shape)}.")
-    people: list[PersonKeypoints] = []
-    with torch.inference_mode():
-        for pictures in _batches(frames, batch_size, device):
-            square, placement = letterbox(pictures, network.input_size)
-            points = placement.to_picture(decode_heatmaps(network.heatmaps(square))).cpu().numpy()
-            people += [_assemble(found, network.keypoints) for found in points]
-            if progress is not None:
-                progress(len(people), len(frames))
-    return people
+def _inside(picture: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    """The part of a picture [H, W, 3] in a box, in whole pixels, and its left, top, width and height in fractions."""
+    height, width = picture.shape[:2]
+    left, top = (int(round(start * side)) for start, side in zip(box[:2].clip(0, 1), (width, height)))
+    right, bottom = (int(round(end * side)) for end, side in zip(box[2:].clip(0, 1), (width, height)))
+    left, top = min(left, width - 1), min(top, height - 1)
+    part = picture[top : max(bottom, top + 1), left : max(right, left + 1)]
+    return part, (left / width, top / height, part.shape[1] / width, part.shape[0] / height)
 
 
-def _batches(frames: np.ndarray | Tensor, batch_size: int, device: torch.device | str) -> Iterator[Tensor]:
-    """Batches of frames as float32 [B, 3, H, W] with values 0 to 1, converted one batch at a time."""
-    for start in range(0, len(frames), batch_size):
-        batch = torch.as_tensor(frames[start : start + batch_size])
-        scale = 1.0 if batch.is_floating_point() else 1 / 255
-        yield batch.to(device=device, dtype=torch.float32).mul(scale).clamp(0, 1).permute(0, 3, 1, 2)
+def _values(picture: np.ndarray) -> Tensor:
+    """Uint8 [H, W, 3] -> float32 [1, 3, H, W] with values 0 to 1."""
+    return torch.from_numpy(np.ascontiguousarray(picture)).float().div(255).permute(2, 0, 1)[None]
 
 
 def _assemble(found: np.ndarray, groups: tuple[str, ...]) -> PersonKeypoints:

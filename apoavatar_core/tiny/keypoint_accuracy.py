@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..pose.estimator import PoseModel, estimate
+from ..pose import PoseModel, estimate
 from ..pose.keypoints import LEFT_WRIST, LIPS, RIGHT_WRIST, VISIBLE, PersonKeypoints, from_frame
 from ..pose.measurements import correlation, hand_speed, mouth_opening
 from ..synthetic import synthesize_clip

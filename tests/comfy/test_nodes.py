@@ -1,4 +1,7 @@
 """The nodes one after the other with the shipped tiny model, where a user may join native ones."""
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -6,6 +9,8 @@ import torch
 from apoavatar_core.pose import from_frame
 from apoavatar_core.synthetic import frame_keypoints, sample_identity, speech_motion
 from apoavatar_core.synthetic.clip import draw_clip
+
+PRESENTER = Path(__file__).parents[2] / "workflows" / "assets" / "presenter.png"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,15 @@ def test_extracted_pose_lies_where_the_presenter_was_drawn_and_can_be_rendered(n
         assert abs(true[wrists, :2] - found[wrists, :2]).max() < 0.05
     (rendered,) = node("ApoAvatarRenderPose").execute(pose, 128, 128).result
     assert rendered.shape == (5, 128, 128, 3) and rendered.amax() > 0.3
+
+
+def test_extract_pose_finds_people_by_default(node):
+    schema = node("ApoAvatarExtractPose").define_schema()
+    default = next(one for one in schema.inputs if one.id == "pose_model").options[0]
+    picture = cv2.cvtColor(cv2.imread(str(PRESENTER)), cv2.COLOR_BGR2RGB)
+    (pose,) = node("ApoAvatarExtractPose").execute(torch.from_numpy(picture)[None].float() / 255, default).result
+    person = from_frame(pose[0])
+    assert min(person.body[:8, 2].min(), person.left_hand[:, 2].min(), person.right_hand[:, 2].min()) > 0.5
 
 
 def test_native_sampler_takes_the_guider_for_silence_and_a_portrait_of_one_pixel(node, tiny):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from apoavatar_core.checkpoints.presets import TINY_POSE
 from apoavatar_core.conditioning.pose import drawn_keypoints
 from apoavatar_core.pose import (
+    HeatmapModel,
     KeypointNetwork,
     KeypointNetworkConfig,
     PersonKeypoints,
@@ -206,7 +207,7 @@ def test_points_outside_the_picture_have_empty_heatmaps() -> None:
 # --- estimation
 
 
-class BrightestPixel:
+class BrightestPixel(HeatmapModel):
     """A stand-in pose model: every keypoint is where the picture is bright."""
 
     input_size = 128
@@ -237,9 +238,24 @@ def test_estimates_are_mapped_back_from_the_letterbox(height: int, width: int, f
         assert person.face[:, 2].max() == 0
 
 
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (90, 200)])
+def test_estimates_look_only_inside_the_box(height: int, width: int) -> None:
+    """Two bright spots, one in the box of each frame."""
+    frames = np.zeros((2, height, width, 3), np.uint8)
+    spots = [(round(0.3 * width), round(0.2 * height)), (round(0.8 * width), round(0.7 * height))]
+    for x, y in spots:
+        frames[:, y, x] = 255
+    people = estimate(BrightestPixel(), frames, boxes=np.array([[0, 0, 0.6, 0.5], [0.5, 0.4, 1.2, 1]]))
+    for person, (x, y) in zip(people, spots):
+        assert np.abs(person.body[:, :2] * (width, height) - (x + 0.5, y + 0.5)).max() < 1
+
+
 def test_estimate_refuses_other_shapes() -> None:
     with pytest.raises(ValueError, match=r"\[T, H, W, 3\]"):
         estimate(BrightestPixel(), np.zeros((3, 16, 16), np.uint8))
+    for boxes in (np.zeros((1, 4)), np.zeros((2, 4)), [[0, 0, 1, 1]]):
+        with pytest.raises(ValueError, match="needs as many boxes"):
+            estimate(BrightestPixel(), np.zeros((2, 16, 16, 3), np.uint8), boxes=boxes)
 
 
 def test_a_single_frame_gives_what_it_gives_in_a_batch() -> None:
