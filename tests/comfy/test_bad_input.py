@@ -266,10 +266,10 @@ def test_an_adapter_for_another_model_is_refused_with_both_sizes(refused, adapte
 
 
 def test_a_length_that_is_not_4n_plus_1_is_rounded_and_said(comfy_server, text_prompt):
-    workflow.set_input(text_prompt, "ApoAvatarConditioning", "length", 50)
+    workflow.set_input(text_prompt, "ApoAvatarConditioning", "length", 6)
     entry = comfy_server.queue(text_prompt)
-    assert video_size(comfy_server, entry)[0] == 49
-    assert said_by(entry, "ApoAvatarConditioning") == "length 50 is not 4n+1: 49 frames are made."
+    assert video_size(comfy_server, entry)[0] == 5
+    assert said_by(entry, "ApoAvatarConditioning") == "length 6 is not 4n+1: 5 frames are made."
 
 
 def test_a_width_that_fills_no_whole_tokens_is_refused_with_its_neighbours(refused, text_prompt):

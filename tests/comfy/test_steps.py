@@ -575,6 +575,8 @@ def test_hooks_get_the_full_state_and_the_empty_one(pack, room, model, adapter):
     for key, state in (("cond_denoised", full), ("uncond_denoised", null), ("denoised", expected)):
         torch.testing.assert_close(latents(told[key].cpu()), state, atol=1e-4, rtol=1e-5)
     assert told["cond_scale"] == 3
+    heard = [told[name][0]["model_conds"][room.conditions.AUDIO].cond.any().item() for name in ("cond", "uncond")]
+    assert heard == [True, False], "the conditions come with their predictions"
 
 
 def test_samplers_that_want_the_unconditional_get_it(pack, room, model, adapter):
