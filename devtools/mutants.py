@@ -210,6 +210,8 @@ def acting_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 def computing(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(node, (ast.Raise, ast.JoinedStr, ast.Import, ast.ImportFrom, ast.arguments)):
         return
+    if isinstance(node, ast.keyword) and node.arg in UNSEEN:
+        return
     if isinstance(node, ast.Expr) and (isinstance(node.value, ast.Constant) or is_message(node.value)):
         return  # a docstring, or something said
     yield node
