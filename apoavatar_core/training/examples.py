@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..adapters.pose_adapter import group_by_latent_frame
 from ..comfyui.conditions import AUDIO, POSE, POSE_GATE, with_nulls
@@ -69,7 +70,13 @@ class Batch:
         conditions = [example.conditions for example in examples]
         return cls(
             *(torch.stack([getattr(example, name) for example in examples]) for name in ("data", "noise", "sigma", "mouth")),
-            conditions={name: torch.stack([each[name] for each in conditions]) for name in conditions[0]},
+            # Texts that are longer than an encoder's shortest prompt differ in length; zeros are what pads the shorter ones.
+            conditions={
+                name: pad_sequence([each[name] for each in conditions], batch_first=True)
+                if name == "context"
+                else torch.stack([each[name] for each in conditions])
+                for name in conditions[0]
+            },
         )
 
     def to(self, device: torch.device) -> Batch:

@@ -181,3 +181,15 @@ def test_variants_of_one_seed_differ_in_their_gates_alone(source) -> None:
     assert not reference_free.conditions["c_concat"].any()
     for name in ("data", "noise", "sigma"):
         assert torch.equal(getattr(reference_free, name), getattr(batches[0], name)), name
+
+
+def test_a_shorter_text_of_a_batch_ends_in_zeros(source) -> None:
+    from dataclasses import replace
+
+    from apoavatar_core.training.examples import Batch
+
+    example = source(changed(Conditions(), states={"S3": 1.0})).example(0, 1)
+    longer = replace(example, conditions=example.conditions | {"context": torch.full((3, 3), TEXT)})
+    context = Batch.stack([example, longer]).conditions["context"]
+    assert torch.equal(context[0, :2], example.conditions["context"]) and not context[0, 2:].any()
+    assert torch.equal(context[1], longer.conditions["context"])
