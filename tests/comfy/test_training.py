@@ -315,37 +315,14 @@ def test_weights_split_between_processes_learn_the_same(trainer, config, comfyui
         assert all((ours[key] - theirs[key]).abs().max() < 1e-3 for key in ours)
 
 
-def test_the_tiny_vae_is_kept_and_goes_on(prepared, tmp_path) -> None:
-    from apoavatar_core.settings import build
-    from apoavatar_core.tiny import vae
-    from apoavatar_core.training.state import newest_state
-
-    stage = {"steps": 2, "batch": 2, "frames": 1, "crop": 16, "learning_rate": 0.01, "final_learning_rate": 0.01}
-    settings = build(vae.VAETrainingConfig, {"dim": 8, "stages": [stage]})
-    for wrong, message in ((stage | {"frames": 2}, "use 4n.1"), (stage | {"crop": 12}, "no multiple of 8")):
-        with pytest.raises(ValueError, match=f"stages.0: .*{message}"):
-            build(vae.VAETrainingConfig, {"stages": [wrong]})
-    assert [settings.stage_at(step)[1] for step in range(2)] == pytest.approx([0.01 / 20, 0.02 / 20])
-    bank = prepared.parent / "bank"
-    vae.train(settings, bank, tmp_path)
-    saved = newest_state(tmp_path / vae.STATES)
-    before = {path.name: path.read_bytes() for path in saved.iterdir()}
-    vae.train(settings, bank, tmp_path)  # it is at its end already
-    assert before == {path.name: path.read_bytes() for path in saved.iterdir()}
-    with pytest.raises(ValueError, match="other settings .latent_noise."):
-        vae.train(changed(settings, latent_noise=0.2), bank, tmp_path)
-    _, stored = vae.opened(settings, saved)
-    assert len(stored.names("optimizers/")) > len(stored.names("vae/")) > 0
-
-
 @pytest.mark.parametrize("folder", ["training", "tiny"])
 def test_the_shipped_recipes_can_be_read(training, folder) -> None:
     from apoavatar_core.settings import read_settings
     from apoavatar_core.tiny.keypoint_network import KeypointTrainingConfig
-    from apoavatar_core.tiny.vae import VAETrainingConfig
+    from apoavatar_core.tiny.vae.config import VAETrainingConfig
     from apoavatar_core.training.config import TrainingConfig
 
-    kinds = {"tiny_vae": VAETrainingConfig, "tiny_keypoints": KeypointTrainingConfig}
+    kinds = {"tiny_vae": VAETrainingConfig, "tiny_vae_continued": VAETrainingConfig, "tiny_keypoints": KeypointTrainingConfig}
     recipes = sorted((ROOT / "apoavatar_core" / folder / "configs").iterdir())
     assert len(recipes) >= 3 and {path.suffix for path in recipes} == {".yaml"}
     for path in recipes:
