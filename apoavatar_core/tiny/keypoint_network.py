@@ -54,7 +54,7 @@ class KeypointTrainingConfig(Settings):
         batch_size: frames per step.
         new_share: share of each batch that is newly drawn, 0 to 1; the rest was seen before and is augmented anew,
             because drawing a frame takes a third of the time that learning from it does.
-        pool_size: drawings kept for that.
+        pool_size: how many of the last drawings that rest is taken from.
         learning_rate: peak, reached after 50 steps; falls along a cosine to a hundredth.
         save_every: steps between saves of the training state.
         seed: of weights, drawings and augmentation.
@@ -127,14 +127,19 @@ class KeypointTraining:
         self.optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=1e-3)
         self.weights = keypoint_weights(config.network.keypoints)
         self.drawings = Drawings(
-            config.network.keypoints, config.network.input_size, config.batch_size, config.new_share, config.pool_size
+            config.network.keypoints,
+            config.network.input_size,
+            config.batch_size,
+            config.new_share,
+            config.pool_size,
+            config.seed,
         )
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
         # Seeded by the step, so that a resumed run does not repeat the frames of its beginning.
         rng = np.random.default_rng((self.config.seed, self.step))
-        pictures, points = augment(*self.drawings.batch(rng), rng)
+        pictures, points = augment(*self.drawings.batch(self.step, rng), rng)
         set_learning_rate([self.optimizer], _learning_rate(self.config, self.step))
         with autocast():
             logits = self.network(pictures.contiguous(memory_format=torch.channels_last))
