@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,6 +67,16 @@ def _draw(folder: Path, seed: int, frames: int, size: int, fps: float, held_out:
     write_whole(facts_path, json.dumps({"caption": clip.caption, "keypoints": clip.keypoints}))
 
 
+def _end_with_parent() -> None:
+    """Have this worker end when the process that started it does, however that ended."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def draw_bank(
     folder: Path, clips: int, frames: int, size: int, workers: int, fps: float = 24.0, held_out: bool = False
 ) -> None:
@@ -80,7 +92,7 @@ def draw_bank(
         if drawn != wanted:
             raise ValueError(f"--out: {folder} holds clips of {drawn}, not {wanted}: draw those into another folder")
     write_whole(folder / BANK, json.dumps(asdict(wanted)))
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
         jobs = [pool.submit(_draw, folder, seed, frames, size, fps, held_out) for seed in range(clips)]
         for done, job in enumerate(jobs, 1):
             job.result()

@@ -174,18 +174,19 @@ def test_a_run_shows_films_on_the_way_and_learns_the_same(trainer, config, tmp_p
     ours, theirs = (load_file(run / "adapter.safetensors") for run in (tmp_path / "silent", config.run))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
-    assert [path.name for path in sorted((config.run / "samples").iterdir())] == ["step_000002.gif", "step_000004.gif"]
-    with Image.open(config.run / "samples" / "step_000004.gif") as film:
+    (name,) = (Path(name).stem for name in silent.source.names(range(1), 3))
+    films = [path.name for path in sorted((config.run / "samples").iterdir())]
+    assert films == [f"step_000002_{name}.gif", f"step_000004_{name}.gif"]
+    with Image.open(config.run / "samples" / films[-1]) as film:
         assert (film.size, film.n_frames) == ((3 * 64, 64), 9)
         shown = np.asarray(film.convert("RGB")).astype(int)
-    (name,) = silent.source.names(range(1), 3)
-    drawn = load_frames(config.data.parent / "bank", int(Path(name).stem))[0].astype(int)
+    drawn = load_frames(config.data.parent / "bank", int(name))[0].astype(int)
     error = [np.abs(shown[:, 64 * place : 64 * (place + 1)] - drawn).mean() for place in range(3)]
     assert error[0] < 25 < min(error[1:]), error
     (events,) = config.run.rglob("events.out.tfevents.*")
     log = EventAccumulator(str(events), size_guidance={"images": 0})
     log.Reload()
-    assert [image.step for image in log.Images("drawn, posed, by voice")] == [2, 4]
+    assert [image.step for image in log.Images(f"{name}: drawn, posed, by voice")] == [2, 4]
 
 
 def test_a_run_goes_on_from_the_files_of_another(trainer, config, tmp_path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...comfyui import trainable, whole_clips
 from ...data.clips import seeds_in
 from ...precision import autocast, training_device
+from ...training.ahead import made_ahead, workers_for
 from ...training.average import Average
 from ...training.log import Log
 from ...training.optimizers import build_optimizers, set_learning_rate
@@ -82,9 +83,17 @@ class VAETrainer:
             stored.fill(_named("vae", self.parameters))
             fill_optimizers(self.optimizers, self.parameters, stored)
         self.log = Log(run / LOG)
+        steps = range(self.step, sum(stage.steps for stage in config.stages))
+        self.crops = made_ahead(self.crops_at, steps, workers_for(self.device))
         self.average = Average(self.parameters, config.average)
         if saved:
             stored.fill(_named("average", self.average.weights))
+
+    def crops_at(self, step: int) -> Tensor:
+        """What a step learns from, and from nothing but its number."""
+        stage, _ = self.config.stage_at(step)
+        rng = np.random.default_rng((self.config.seed, step))
+        return sample_crops(self.folder, seeds_in(self.folder), stage, self.config, rng)
 
     def train_step(self) -> dict[str, float]:
         """One step; returns its loss and the deviation of the latents, which are logged too.
@@ -93,11 +102,10 @@ class VAETrainer:
             FloatingPointError: the loss is not finite.
         """
         config = self.config
-        rng = np.random.default_rng((config.seed, self.step))
         torch.manual_seed(self.step)
-        stage, rate = config.stage_at(self.step)
+        _, rate = config.stage_at(self.step)
         set_learning_rate(self.optimizers, rate)
-        target = sample_crops(self.folder, seeds_in(self.folder), stage, config, rng).to(self.device)
+        target = next(self.crops).to(self.device)
         with autocast(self.device):
             latent = whole_clips.encode(self.vae, target)
             output = whole_clips.decode(self.vae, latent + config.latent_noise * torch.randn_like(latent))
