@@ -60,7 +60,7 @@ def fitting_clips(clips: Clips, run: RunFolder) -> Clips:
     def rehearse(stages: tuple[Drawing, ...], folder: Path) -> Path:
         log = Log(folder / "log.jsonl")
         for number in range(stages[0].steps):
-            draw(clips, folder / "clips", (number + 1) * workers(), held_out=False)
+            draw(clips, folder / "clips", min(clips.count, (number + 1) * workers()), held_out=False)
             log.add(number + 1)
         return log.path
 
