@@ -14,9 +14,9 @@ from ..settings import Settings, build, changed
 from ..training.log import Entry, read_log
 
 REHEARSED = 8
-"""Steps of each stage of a training that are made to see how long they take."""
-SETTLING = 3
-"""Of these, those that are not counted: memory is asked for and kernels are chosen in them."""
+"""Steps of each stage of a training that are made to see how long they take. The first ones take longer, for memory is asked
+for and kernels are chosen in them; a median does not mind.
+"""
 
 
 class Steps(Protocol):
@@ -64,6 +64,6 @@ def seconds_per_step(log: Sequence[Entry], stages: Sequence[Steps]) -> list[floa
     for stage in stages:
         last = first + stage.steps
         durations = [times[step] - times[step - 1] for step in range(max(1, first), last)]
-        found.append(statistics.median(durations[SETTLING - 1 :] or durations or [0.0]))
+        found.append(statistics.median(durations or [0.0]))
         first = last
     return found

@@ -48,6 +48,12 @@ class Stage:
         return all(path.exists() for path in self.makes(run))
 
 
+class Drawing(Settings):
+    """Rounds in which every worker draws one clip."""
+
+    steps: Count
+
+
 def draw_clips(recipe: Recipe, run: RunFolder) -> None:
     plan = settled(run.plan("clips"), Clips, lambda: fitting_clips(recipe.clips, run))
     for folder, count, held_out in ((run.held_out, plan.held_out, True), (run.clips, plan.count, False)):
@@ -66,12 +72,6 @@ def fitting_clips(clips: Clips, run: RunFolder) -> Clips:
 
     (drawing,) = fitted((Drawing(steps=-(-clips.count // workers())),), clips.minutes, rehearse, run.root / "rehearsal")
     return changed(clips, count=min(clips.count, drawing.steps * workers()))
-
-
-class Drawing(Settings):
-    """Rounds in which every worker draws one clip."""
-
-    steps: Count
 
 
 def draw(clips: Clips, folder: Path, count: int, held_out: bool) -> None:

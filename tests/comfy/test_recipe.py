@@ -19,7 +19,7 @@ RECIPE = {
     "recipe": {
         "clips": {"count": 4, "held_out": 2, "size": 64, "frames": 9},
         "vae": {"config": "vae.yaml"},
-        "text": {"steps": 2},
+        "text": {"steps": 1},
         "dit": {"config": "dit.yaml"},
         "sample_every": 4,
         "sampled": 2,
