@@ -318,12 +318,13 @@ def test_weights_split_between_processes_learn_the_same(trainer, config, comfyui
 
 @pytest.mark.parametrize("folder", ["training", "tiny"])
 def test_the_shipped_recipes_can_be_read(training, folder) -> None:
+    from apoavatar_core.recipe.settings import Recipe
     from apoavatar_core.settings import read_settings
     from apoavatar_core.tiny.keypoint_network import KeypointTrainingConfig
     from apoavatar_core.tiny.vae.config import VAETrainingConfig
     from apoavatar_core.training.config import TrainingConfig
 
-    kinds = {"tiny_vae": VAETrainingConfig, "tiny_vae_continued": VAETrainingConfig, "tiny_keypoints": KeypointTrainingConfig}
+    kinds = {"recipe": Recipe, "tiny_vae": VAETrainingConfig, "tiny_vae_continued": VAETrainingConfig, "tiny_keypoints": KeypointTrainingConfig}
     recipes = sorted((ROOT / "apoavatar_core" / folder / "configs").iterdir())
     assert len(recipes) >= 3 and {path.suffix for path in recipes} == {".yaml"}
     for path in recipes:
