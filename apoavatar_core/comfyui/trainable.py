@@ -15,12 +15,13 @@ import torch
 from comfy.ldm.wan.model import WanModel
 from comfy.ldm.wan.vae import RMS_norm, WanVAE
 from comfy.text_encoders.t5 import T5
+from safetensors import SafetensorError
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ..grid import LATENT_CHANNELS, MASK_CHANNELS
 from .attaching import attach, transformer_options
-from .loading import patcher_of
+from .loading import existing, patcher_of
 
 
 def compile_norms(vae: nn.Module) -> None:
@@ -55,6 +56,21 @@ def build_vae(dim: int) -> nn.Module:
         attn_scales=[],
         temperal_downsample=[False, True, True],
     )
+
+
+def load_vae(path: Path) -> nn.Module:
+    """The Wan 2.1 VAE of a file, of any width, in float32 and with gradients.
+
+    Raises:
+        ValueError: the file is no Wan 2.1 VAE.
+    """
+    try:
+        tensors = comfy.utils.load_torch_file(str(existing(path)), safe_load=True)
+        vae = build_vae(tensors["decoder.head.0.gamma"].shape[0])
+        vae.load_state_dict(tensors)
+    except (KeyError, RuntimeError, SafetensorError):
+        raise ValueError(f"{path} is no VAE of Wan 2.1's layout: choose one that this command wrote") from None
+    return vae
 
 
 def new_dit(dimensions: dict[str, int], text_dim: int, text_len: int) -> nn.Module:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,13 +53,13 @@ def _paths(folder: Path, seed: int) -> tuple[Path, Path, Path]:
     return folder / f"{seed:06d}.frames.npy", folder / f"{seed:06d}.speech.npy", folder / f"{seed:06d}.json"
 
 
-def _draw(folder: Path, seed: int, frames: int, size: int, fps: float) -> None:
+def _draw(folder: Path, seed: int, frames: int, size: int, fps: float, held_out: bool) -> None:
     frames_path, speech_path, facts_path = _paths(folder, seed)
     if facts_path.exists():
         return
     from ..synthetic import synthesize_clip
 
-    clip = synthesize_clip(seed, frames=frames, size=size, fps=fps)
+    clip = synthesize_clip(seed, frames=frames, size=size, fps=fps, held_out=held_out)
     for path, array in ((frames_path, clip.frames), (speech_path, clip.speech)):
         with whole_file(path) as unfinished:
             np.save(unfinished, array)
@@ -65,8 +67,21 @@ def _draw(folder: Path, seed: int, frames: int, size: int, fps: float) -> None:
     write_whole(facts_path, json.dumps({"caption": clip.caption, "keypoints": clip.keypoints}))
 
 
-def draw_bank(folder: Path, clips: int, frames: int, size: int, workers: int, fps: float = 24.0) -> None:
-    """Draw clips with the seeds 0 … clips−1 into `folder`; those already there are kept.
+def _end_with_parent() -> None:
+    """Have this worker end when the process that started it does, however that ended."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def draw_bank(
+    folder: Path, clips: int, frames: int, size: int, workers: int, fps: float = 24.0, held_out: bool = False
+) -> None:
+    """Draw clips with the seeds 0 … clips−1 into `folder`; those already there are kept. `held_out` ones show people and
+    speak with voices that the others don't have.
 
     Raises:
         ValueError: they are of another format.
@@ -77,8 +92,8 @@ def draw_bank(folder: Path, clips: int, frames: int, size: int, workers: int, fp
         if drawn != wanted:
             raise ValueError(f"--out: {folder} holds clips of {drawn}, not {wanted}: draw those into another folder")
     write_whole(folder / BANK, json.dumps(asdict(wanted)))
-    with ProcessPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_draw, folder, seed, frames, size, fps) for seed in range(clips)]
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
+        jobs = [pool.submit(_draw, folder, seed, frames, size, fps, held_out) for seed in range(clips)]
         for done, job in enumerate(jobs, 1):
             job.result()
             if done % 50 == 0 or done == clips:
@@ -134,8 +149,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--fps", type=float, default=24.0)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--held-out", action="store_true", help="clips to measure on: nothing in them is in other banks")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw as the parsed options say."""
-    draw_bank(arguments.out, arguments.clips, arguments.frames, arguments.size, arguments.workers, arguments.fps)
+    draw_bank(
+        arguments.out,
+        arguments.clips,
+        arguments.frames,
+        arguments.size,
+        arguments.workers,
+        arguments.fps,
+        arguments.held_out,
+    )

@@ -79,7 +79,9 @@ def prepare(
     refuse_other_settings(out, settings)
     out.mkdir(parents=True, exist_ok=True)
     names = share_of(source.names(), share)
-    missing = [name for name in names if not (out / f"{name}.safetensors").exists()]
+    # Groups stay as they are when half of one is there: the bits of a latent depend on how many are encoded at once.
+    groups = [names[start : start + batch] for start in range(0, len(names), batch)]
+    missing = [group for group in groups if not all((out / f"{name}.safetensors").exists() for name in group)]
     skipped: list[str] = []
 
     @contextmanager
@@ -90,9 +92,9 @@ def prepare(
             skipped.append(name)
             print(f"skipped {name}: {error}", flush=True)
 
-    for start in range(0, len(missing), batch):
+    for done, wanted in enumerate(missing, 1):
         group = {}
-        for name in missing[start : start + batch]:
+        for name in wanted:
             with skipping(name):
                 group[name] = source.load(name)
         if group:
@@ -100,12 +102,14 @@ def prepare(
             latents = encoders.videos(frames)
             references = encoders.references(frames[:, 0], frames.shape[1])
             for (name, stored), *parts in zip(group.items(), latents, references):
+                path = out / f"{name}.safetensors"
+                if path.exists():
+                    continue
                 with skipping(name):
-                    tensors = prepare_clip(stored, *parts, encoders, settings)
-                    write_tensors(out / f"{name}.safetensors", tensors, settings.metadata())
-        print(f"prepared {min(start + batch, len(missing))}/{len(missing)} clips", flush=True)
+                    write_tensors(path, prepare_clip(stored, *parts, encoders, settings), settings.metadata())
+        print(f"prepared {sum(map(len, missing[:done]))}/{sum(map(len, missing))} clips", flush=True)
     if skipped:
-        print(f"{len(skipped)} of {len(missing)} clips were skipped", flush=True)
+        print(f"{len(skipped)} of {sum(map(len, missing))} clips were skipped", flush=True)
 
 
 def refuse_other_settings(folder: Path, settings: Settings) -> None:

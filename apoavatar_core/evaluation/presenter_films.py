@@ -34,14 +34,19 @@ class SamplingSettings:
 class TinyGenerator:
     """Films of the tiny preset, made by calling the nodes one after the other as the shipped workflow does.
 
-    run: the folder of a training run, whose diffusion model and adapter take the place of the preset's.
+    run: the folder of a training run, whose diffusion model and adapter take the place of the preset's. files: MODEL, CLIP
+    and VAE that take the preset's place.
     """
 
-    def __init__(self, settings: SamplingSettings = SamplingSettings(), run: Path | None = None):
+    def __init__(
+        self, settings: SamplingSettings = SamplingSettings(), run: Path | None = None, files: tuple | None = None
+    ):
         self.settings = settings
         self.nodes = nodes_with_pack()
         loaded = self._node("ApoAvatarLoadModels").execute({"preset": "tiny"})
         self.model, self.clip, self.vae, self.audio_encoder = loaded.result
+        if files:
+            self.model, self.clip, self.vae = files
         if run:
             self.model = model_of(run)
 

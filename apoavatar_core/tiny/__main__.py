@@ -14,7 +14,8 @@ def main() -> None:
     try:
         use_comfyui()
         from ..data import clips
-        from . import keypoint_network, text, vae
+        from . import keypoint_network, text
+        from .vae import command as vae
 
         parser = argparse.ArgumentParser(prog="python -m apoavatar_core.tiny", description=__doc__)
         commands = parser.add_subparsers(dest="command", required=True)

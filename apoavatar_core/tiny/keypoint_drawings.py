@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,41 +15,51 @@ from ..gestures.shapes import PLACE, REST, stroke_ends
 from ..pose.keypoints import GROUPS, VISIBLE, PersonKeypoints, from_frame
 from ..synthetic import Motion, draw_frame, frame_keypoints, sample_identity
 
+_DRAWING = 1
+"""Sets the seeds of drawings apart from those of a run's steps."""
+
 
 class Drawings:
-    """A pool of drawn frames that is renewed a little for every batch."""
+    """Numbered drawings, each from a seed of its own, of which every batch shows some new ones and others again.
 
-    def __init__(self, groups: Sequence[str], size: int, batch_size: int, new_share: float, pool_size: int) -> None:
+    Which drawings a batch shows, and what they are, follows from the batch's number: a run that goes on sees what it would
+    have seen.
+    """
+
+    def __init__(
+        self, groups: Sequence[str], size: int, batch_size: int, new_share: float, pool_size: int, seed: int
+    ) -> None:
         """groups: of keypoints; size: of the pictures; new_share: share of each batch that is newly drawn; pool_size:
-        drawings kept for the rest.
+        how many of the last drawings the rest is taken from.
         """
-        self._size, self._batch_size, self._new_share, self._pool_size = size, batch_size, new_share, pool_size
-        self._pictures: list[np.ndarray] = []
-        self._points: list[np.ndarray] = []
+        self._size, self._batch_size, self._pool_size, self._seed = size, batch_size, pool_size, seed
+        self._new = round(new_share * batch_size)
         rows = np.cumsum([0, *GROUPS.values()])
         starts = dict(zip(GROUPS, rows))
         self._rows = np.concatenate([starts[group] + np.arange(GROUPS[group]) for group in groups])
+        self._drawn = lru_cache(maxsize=pool_size + batch_size)(self._draw)
 
-    def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Pictures [B, 3, S, S] with values 0 to 1 and their points [B, K, 3]."""
-        # The first batch is all new; later ones mix in drawings of earlier steps.
-        new = self._batch_size if not self._pictures else round(self._new_share * self._batch_size)
-        chosen = []
-        for _ in range(new):
-            picture, person = draw_example(rng, self._size)
-            slot = len(self._pictures)
-            if slot < self._pool_size:
-                self._pictures.append(picture)
-                self._points.append(person.points[self._rows])
-            else:
-                slot = int(rng.integers(self._pool_size))
-                self._pictures[slot], self._points[slot] = picture, person.points[self._rows]
-            chosen.append(slot)
-        chosen += rng.integers(len(self._pictures), size=self._batch_size - new).tolist()
-        pictures = torch.from_numpy(np.stack([self._pictures[slot] for slot in chosen]))
-        points = torch.from_numpy(np.stack([self._points[slot] for slot in chosen]))
+    def batch(self, number: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Batch `number` of the run, from 0: pictures [B, 3, S, S] with values 0 to 1 and their points [B, K, 3]. `rng`
+        chooses what is shown again.
+        """
+        drawings = [self._drawn(chosen) for chosen in self._chosen(number, rng)]
+        pictures, points = (torch.from_numpy(np.stack(part)) for part in zip(*drawings))
         points[..., 2] = (points[..., 2] >= VISIBLE).float()
         return pictures.permute(0, 3, 1, 2).float() / 255, points
+
+    def _chosen(self, number: int, rng: np.random.Generator) -> list[int]:
+        """The numbers of a batch's drawings. The first batch is all new."""
+        if number == 0:
+            return list(range(self._batch_size))
+        first = self._batch_size + (number - 1) * self._new
+        again = rng.integers(max(0, first - self._pool_size), first, size=self._batch_size - self._new)
+        return [*range(first, first + self._new), *again.tolist()]
+
+    def _draw(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Drawing `number`: uint8 [S, S, 3] and its points [K, 3]."""
+        picture, person = draw_example(np.random.default_rng((self._seed, _DRAWING, number)), self._size)
+        return picture, person.points[self._rows]
 
 
 def draw_example(rng: np.random.Generator, size: int) -> tuple[np.ndarray, PersonKeypoints]:

@@ -11,7 +11,7 @@ import argparse
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,10 @@ from ..pose.estimator import KeypointNetwork, KeypointNetworkConfig
 from ..pose.heatmaps import encode_heatmaps, window_centroids
 from ..pose.keypoints import GROUPS, LIPS, VISIBLE
 from ..pose.network_file import load_keypoint_network, save_keypoint_network
-from ..precision import autocast
+from ..precision import autocast, training_device
 from ..settings import Count, Positive, Settings, Share, WholeNumber, read_settings
+from ..training.ahead import made_ahead, workers_for
+from ..training.log import Log
 from ..training.optimizers import set_learning_rate
 from ..training.schedule import half_cosine, warm_up
 from ..training.state import (
@@ -54,7 +56,7 @@ class KeypointTrainingConfig(Settings):
         batch_size: frames per step.
         new_share: share of each batch that is newly drawn, 0 to 1; the rest was seen before and is augmented anew,
             because drawing a frame takes a third of the time that learning from it does.
-        pool_size: drawings kept for that.
+        pool_size: how many of the last drawings that rest is taken from.
         learning_rate: peak, reached after 50 steps; falls along a cosine to a hundredth.
         save_every: steps between saves of the training state.
         seed: of weights, drawings and augmentation.
@@ -71,7 +73,7 @@ class KeypointTrainingConfig(Settings):
 
 
 def train_keypoints(
-    config: KeypointTrainingConfig, out: Path, *, resume: bool = False, start: Path | None = None
+    config: KeypointTrainingConfig, out: Path, *, resume: bool = False, start: Path | None = None, log: Path | None = None
 ) -> KeypointNetwork:
     """Train a network and write it to `out`.
 
@@ -84,6 +86,7 @@ def train_keypoints(
         resume: go on with the state beside `out`, when there is one, instead of starting anew. The number of steps
             and how often it saves may have changed since, nothing else.
         start: a trained network to begin with, of the size in `config`; random weights when None.
+        log: file for the loss of every step (`training.log`).
 
     Returns:
         The trained network in evaluation mode.
@@ -99,6 +102,8 @@ def train_keypoints(
     try:
         while run.step < config.steps:
             loss = run.train_step()
+            if log:
+                Log(log).add(run.step, loss=loss)
             average = loss if average is None else 0.98 * average + 0.02 * loss
             if run.step % 50 == 0:
                 seconds = time.monotonic() - clock
@@ -111,7 +116,7 @@ def train_keypoints(
         raise
     save_keypoint_network(out, run.network)
     shutil.rmtree(run.states, ignore_errors=True)
-    return run.network.eval()
+    return run.network.cpu().eval()
 
 
 class KeypointTraining:
@@ -123,20 +128,32 @@ class KeypointTraining:
         if network.config != config.network:
             raise ValueError(f"{start} is a network of another size than the one to train: start from another file.")
         self.config, self.states, self.step = config, states, 0
-        self.network = network.train().to(memory_format=torch.channels_last)
+        self.device = training_device()
+        self.network = network.train().to(self.device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=1e-3)
-        self.weights = keypoint_weights(config.network.keypoints)
+        self.weights = keypoint_weights(config.network.keypoints).to(self.device)
+        self.batches: Iterator[tuple[Tensor, Tensor]] | None = None
         self.drawings = Drawings(
-            config.network.keypoints, config.network.input_size, config.batch_size, config.new_share, config.pool_size
+            config.network.keypoints,
+            config.network.input_size,
+            config.batch_size,
+            config.new_share,
+            config.pool_size,
+            config.seed,
         )
+
+    def batch_at(self, step: int) -> tuple[Tensor, Tensor]:
+        """What a step learns from, and from nothing but its number."""
+        rng = np.random.default_rng((self.config.seed, step))
+        return augment(*self.drawings.batch(step, rng), rng)
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
-        # Seeded by the step, so that a resumed run does not repeat the frames of its beginning.
-        rng = np.random.default_rng((self.config.seed, self.step))
-        pictures, points = augment(*self.drawings.batch(rng), rng)
+        if self.batches is None:
+            self.batches = made_ahead(self.batch_at, range(self.step, self.config.steps), workers_for(self.device))
+        pictures, points = (part.to(self.device) for part in next(self.batches))
         set_learning_rate([self.optimizer], _learning_rate(self.config, self.step))
-        with autocast():
+        with autocast(self.device):
             logits = self.network(pictures.contiguous(memory_format=torch.channels_last))
         loss = keypoint_loss(logits.float().contiguous(), points, self.weights)
         if not math.isfinite(loss.item()):
@@ -195,9 +212,9 @@ def keypoint_loss(logits: Tensor, points: Tensor, weights: Tensor) -> Tensor:
     # A blob covers one cell in a hundred; unweighted, an empty heatmap would be a good answer for long.
     shape = F.binary_cross_entropy_with_logits(logits, target, weight=weights[:, None, None] * (1 + 10 * target))
 
-    size = torch.tensor([width, height])
+    size = torch.tensor([width, height], device=logits.device)
     seen = target.flatten(-2).amax(-1) >= VISIBLE
-    cells = (points[..., :2] * size).long().clamp(torch.zeros(2, dtype=torch.long), size - 1)
+    cells = (points[..., :2] * size).long().clamp(torch.zeros_like(size), size - 1)
     found = window_centroids(torch.sigmoid(logits), cells)
     # Compared with the target's own centre of mass, so that blobs cut by the picture's edge are no contradiction.
     distance = (found - window_centroids(target, cells)).abs().sum(-1)

@@ -1,4 +1,6 @@
-"""Train an ApoAvatar model: `python -m apoavatar_core.training prepare DATA …`, then `… train CONFIG.yaml`."""
+"""Train an ApoAvatar model: `python -m apoavatar_core.training prepare DATA …`, then `… train CONFIG.yaml`; or the whole
+tiny preset: `… tiny --run FOLDER`.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--clip-vision", "CLIP vision model (for Wan 2.1 image-to-video; default: none)"),
     ):
         prepare.add_argument(option, type=Path, metavar="FILE", help=what)
+
+    tiny = commands.add_parser("tiny", help="make the whole tiny preset, from clips to files; goes on where it was stopped")
+    tiny.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="of the run")
+    tiny.add_argument("--config", type=Path, metavar="RECIPE.yaml", help="of a new run (default: the tiny preset's)")
+    tiny.add_argument("--page", action="store_true", help="only write the page about the run as it is")
 
 
 def add_clip_arguments(
@@ -89,6 +96,12 @@ def prepare(arguments: argparse.Namespace) -> None:
     prepare_clips(source, arguments.out, encoders, tuple(arguments.share))
 
 
+def tiny(arguments: argparse.Namespace) -> None:
+    from ..recipe.run import run
+
+    run(arguments.run, arguments.config, arguments.page)
+
+
 def estimate(arguments: argparse.Namespace) -> None:
     from .config import read_config
     from .estimate import estimate as estimate_run
@@ -106,9 +119,11 @@ def main() -> None:
     torch.set_flush_denormal(True)
     try:
         use_comfyui()
-        {"train": train, "estimate": estimate, "prepare": prepare}[arguments.command](arguments)
+        {"train": train, "estimate": estimate, "prepare": prepare, "tiny": tiny}[arguments.command](arguments)
     except (ValueError, FloatingPointError, FileNotFoundError) as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

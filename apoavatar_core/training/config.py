@@ -125,10 +125,13 @@ class Loss(Settings):
 
 class Samples(Settings):
     """Films of the averaged weights while training goes on: every `every` steps, in `steps` steps, decoded by the VAE
-    file that the clips were prepared with.
+    file that the clips were prepared with. They show as many `clips` of the folder `data`, which `prepare`
+    wrote, or of the run's own when it is left out.
     """
 
     vae: Path
+    data: Path | None = None
+    clips: Count = 1
     every: Count = 500
     steps: Count = 12
 

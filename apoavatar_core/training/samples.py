@@ -1,4 +1,4 @@
-"""Films that show how far a run is: its first clip, drawn, posed and by its voice alone, side by side."""
+"""Films that show how far a run is: clips as they are drawn, posed and by their voice alone, side by side."""
 
 from __future__ import annotations
 
@@ -23,17 +23,25 @@ ALL_CONDITIONS = Conditions(states={"S4": 1.0}, whole_pose=1.0)
 
 
 class SampleFilms:
-    """Makes the films of a run, the same clip and noise every time."""
+    """Makes the films of a run, the same clips and noise every time."""
 
     def __init__(self, settings: Samples, clips: PreparedClips, shift: float, seed: int):
-        self.settings, self.clips, self.shift, self.seed = settings, clips, shift, seed
+        """clips: of the run, which are shown where the settings name no others."""
+        self.settings, self.shift, self.seed = settings, shift, seed
+        self.clips = PreparedClips(settings.data) if settings.data else clips
         self.vae = load_vae(settings.vae)
 
-    @torch.no_grad()
-    def film(self, model: FlowMatching, latent_frames: int) -> np.ndarray:
-        """uint8 [T, H, 3·W, 3]: the clip through the VAE, generated with its pose, and without."""
+    def films(self, model: FlowMatching, latent_frames: int) -> dict[str, np.ndarray]:
+        """The films by the names of their clips."""
         source = ExampleSource(self.clips, ALL_CONDITIONS, self.shift, self.seed)
-        posed = source.example(0, latent_frames)
+        positions = range(min(self.settings.clips, len(self.clips.paths)))
+        names = [Path(name).stem for name in source.names(positions, latent_frames)]
+        return {name: self.film(model, source, position, latent_frames) for position, name in enumerate(names)}
+
+    @torch.no_grad()
+    def film(self, model: FlowMatching, source: ExampleSource, position: int, latent_frames: int) -> np.ndarray:
+        """uint8 [T, H, 3·W, 3]: the position's clip through the VAE, generated with its pose, and without."""
+        posed = source.example(position, latent_frames)
         unposed = replace(posed, conditions=with_nulls(posed.conditions, ("text", "image", "audio")))
         device = next(model.parameters()).device
         batch = Batch.stack([posed, unposed]).to(device)
@@ -57,13 +65,13 @@ def gif(film: np.ndarray, fps: float) -> bytes:
     return content.getvalue()
 
 
-def log_film(writer, film: np.ndarray, fps: float, step: int, folder: Path) -> None:
-    """Put the film into the run's `folder` and into the log of TensorBoard's `writer`."""
+def log_film(writer, clip: str, film: np.ndarray, fps: float, step: int, folder: Path) -> None:
+    """Put the film of a clip into the run's `folder` and into the log of TensorBoard's `writer`."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     content = gif(film, fps)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"step_{step:06d}.gif").write_bytes(content)
+    (folder / f"step_{step:06d}_{clip}.gif").write_bytes(content)
     height, width = film.shape[1:3]
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
-    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag="drawn, posed, by voice", image=image)]), step)
+    writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=f"{clip}: drawn, posed, by voice", image=image)]), step)

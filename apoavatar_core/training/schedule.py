@@ -29,6 +29,21 @@ def stage_at(stages: Sequence[AnyStage], step: int) -> tuple[AnyStage, int]:
     raise IndexError("the run is over")
 
 
+def positions_at(stages: Sequence[Stage], step: int) -> range:
+    """The positions of the run that a step learns from, after those of all steps before it.
+
+    Raises:
+        IndexError: the run is over by then.
+    """
+    first = 0
+    for stage in stages:
+        if step < stage.steps:
+            return range(first + step * stage.batch, first + (step + 1) * stage.batch)
+        first += stage.steps * stage.batch
+        step -= stage.steps
+    raise IndexError("the run is over")
+
+
 def half_cosine(first: float, last: float, progress: float) -> float:
     """From `first` at progress 0 to `last` at 1."""
     return last + 0.5 * (first - last) * (1 + math.cos(math.pi * progress))

@@ -9,16 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from ..data.prepared import PreparedClips
+from .ahead import made_ahead, workers_for
 from .average import Average
 from .branches import branch_of
 from .config import Stage, TrainingConfig
-from .examples import ExampleSource
+from .examples import Batch, ExampleSource
 from .export import export_run
+from .log import Log
 from .model import build_model, drop_gradients, planned_model
 from .optimizers import build_optimizers, set_learning_rate
 from .processes import is_filled_by_the_first, new_accelerator, share_of
 from .samples import SampleFilms, log_film
-from .schedule import learning_rate, stage_at
+from .schedule import learning_rate, positions_at, stage_at
 from .state import StoredTensors, fill_optimizers, fingerprint, newest_state, optimizer_tensors, read_facts, save_state
 
 CHANGEABLE = ("data", "run", "save_every", "samples")
@@ -53,13 +55,16 @@ class Trainer:
         self.wrapped, *self.optimizers = self.accelerator.prepare(self.model, *optimizers)
         self.pretrained = {name: self.learned()[name].detach().clone() for name in self.restored()}
         self.average = Average(self.learned(), config.ema)
-        self.step = self.position = 0
+        self.step = 0
         if saved:
-            self.step, self.position = facts["step"], facts["position"]
+            self.step = facts["step"]
             stored = StoredTensors(saved, facts["processes"])
             stored.fill(self.weights_and_average())
             fill_optimizers(self.optimizers, self.learned(), stored)
         self.films = config.samples and SampleFilms(config.samples, self.clips, config.shift, config.seed)
+        workers = workers_for(self.accelerator.device)
+        self.batches = made_ahead(self.batch_at, range(self.step, config.steps), workers)
+        self.log = Log(config.run / "log.jsonl")
 
     def learned(self) -> dict[str, nn.Parameter]:
         """The parameters that one of the stages trains, by name."""
@@ -85,6 +90,16 @@ class Trainer:
             for optimizer in self.optimizers:
                 optimizer.state.pop(learned[name], None)
 
+    def positions_at(self, step: int) -> range:
+        """This process's positions of a step."""
+        whole = positions_at(self.config.stages, step)
+        return share_of(whole, self.accelerator.process_index, self.accelerator.num_processes)
+
+    def batch_at(self, step: int) -> Batch:
+        """What this process learns from in a step."""
+        stage, _ = stage_at(self.config.stages, step)
+        return self.source.batch(self.positions_at(step), stage.latent_frames)
+
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns what to log.
 
@@ -96,9 +111,8 @@ class Trainer:
             self.restore(stage.restore)
         rate = learning_rate(stage, stage_step)
         set_learning_rate(self.optimizers, rate)
-        whole = range(self.position, self.position + stage.batch)
-        positions = share_of(whole, self.accelerator.process_index, self.accelerator.num_processes)
-        batch = self.source.batch(positions, stage.latent_frames).to(self.accelerator.device)
+        positions = self.positions_at(self.step)
+        batch = next(self.batches).to(self.accelerator.device)
         with self.accelerator.autocast():
             loss = self.wrapped(batch)
         self.refuse_nan("loss", loss.item(), positions, stage)
@@ -110,7 +124,6 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad()
         self.step += 1
-        self.position += stage.batch
         self.average.update(self.step)
         mean = self.accelerator.reduce(loss.detach(), "mean").item()
         return {"loss": mean, "gradient norm": float(norm), "learning rate": rate}
@@ -128,7 +141,7 @@ class Trainer:
         names = {parameter: name for name, parameter in self.learned().items()}
         tensors = self.weights_and_average() | optimizer_tensors(self.optimizers, names)
         settings = fingerprint(self.config, *CHANGEABLE)
-        save_state(self.states, self.step, settings, {"position": self.position}, tensors)
+        save_state(self.states, self.step, settings, {}, tensors)
 
     def run(self) -> None:
         """Train to the end of the last stage, logging to TensorBoard and saving as the configuration says."""
@@ -136,6 +149,8 @@ class Trainer:
         clock, since, average = time.monotonic(), self.step, None
         while self.step < self.config.steps:
             values = self.train_step()
+            if self.accelerator.is_main_process:
+                self.log.add(self.step, **values)
             average = values["loss"] if average is None else 0.98 * average + 0.02 * values["loss"]
             if self.step % 20 == 0:
                 values["steps per second"] = (self.step - since) / (time.monotonic() - clock)
@@ -157,8 +172,9 @@ class Trainer:
         """Make a film with the averaged weights; every process does, for each may hold a part of them."""
         stage, _ = stage_at(self.config.stages, self.step - 1)
         with self.average.shown():
-            film = self.films.film(self.model, stage.latent_frames)
+            films = self.films.films(self.model, stage.latent_frames)
         if self.accelerator.is_main_process:
             writer = self.accelerator.get_tracker("tensorboard", unwrap=True)
-            log_film(writer, film, self.clips.fps, self.step, self.config.run / "samples")
+            for name, film in films.items():
+                log_film(writer, name, film, self.clips.fps, self.step, self.config.run / "samples")
         self.accelerator.wait_for_everyone()

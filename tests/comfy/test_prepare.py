@@ -278,6 +278,13 @@ def test_several_clips_are_prepared_as_each_alone(folder, encoders, tmp_path) ->
     assert not torch.allclose(dark["latents"], among["latents"], atol=0.1)
     assert not torch.equal(dark["text"], wall["text"])
 
+    # A group of which a part was lost is made as before.
+    lost = {path: path.read_bytes() for path in (tmp_path / "clip.safetensors", tmp_path / "wall.safetensors")}
+    for path, content in lost.items():
+        path.unlink()
+        prepare(Three(), tmp_path, encoders, (0, 2), batch=2)
+        assert path.read_bytes() == content, path.name
+
 
 def test_an_adapter_for_another_frame_rate_is_refused(trainer, config, prepared, tmp_path) -> None:
     from apoavatar_core.training.config import Adapter

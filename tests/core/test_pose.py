@@ -342,12 +342,13 @@ def test_correlation_skips_unseen_frames() -> None:
 # --- training and the shipped weights
 
 
-def test_training_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_stops_and_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from apoavatar_core.tiny import keypoint_network as training
 
     config = training.KeypointTrainingConfig(
-        network=KeypointNetworkConfig(input_size=64, channels=(8, 8, 8, 8)), steps=4, batch_size=2, save_every=2
+        network=KeypointNetworkConfig(input_size=64, channels=(8, 8, 8, 8)), steps=4, batch_size=4, save_every=2
     )
+    training.train_keypoints(config, whole := tmp_path / "whole.safetensors")
     loss, calls = training.keypoint_loss, []
 
     def interrupted(*arguments: torch.Tensor) -> torch.Tensor:
@@ -366,8 +367,9 @@ def test_training_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         training.train_keypoints(training.KeypointTrainingConfig(steps=5), out, resume=True)
     training.train_keypoints(config, out, resume=True)
     assert len(calls) == 5  # three steps, the interrupted one, and that one again
-    assert [file.name for file in tmp_path.iterdir()] == [out.name]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [out.name, whole.name]
     load_keypoint_network(out)
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_shipped_network_finds_keypoints_of_an_unseen_speaker() -> None:

@@ -1,0 +1,91 @@
+"""The folder of a whole run: where everything is, what is done, and for how long it was worked on."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..checkpoints import presets
+from ..files import write_whole
+
+
+class RunFolder:
+    """Paths inside of a run's folder.
+
+    Attributes:
+        recipe: what the run began with.
+        clips, held_out: drawn clips to learn from and to look at.
+        prepared, prepared_held_out: the same, prepared.
+        vae, dit, keypoints: folders of the trainings.
+        presets: the finished files, in the folders and under the names that the pack ships them with.
+        page: the page about the run.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.recipe = root / "recipe.json"
+        self.clips, self.held_out = root / "clips", root / "held_out"
+        self.prepared, self.prepared_held_out = root / "prepared", root / "prepared_held_out"
+        self.vae, self.dit, self.keypoints = root / "vae", root / "dit", root / "keypoints"
+        self.presets, self.measures, self.page = root / "presets", root / "measures.json", root / "page" / "index.html"
+
+    def shipped(self, preset: Path) -> Path:
+        """The run's file in the place of one of the pack's presets."""
+        return self.presets / preset.relative_to(presets.PRESETS)
+
+    def plan(self, stage: str) -> Path:
+        """What was settled for a stage when it began."""
+        return self.root / "plans" / f"{stage}.json"
+
+    def log(self, stage: str) -> Path:
+        """Of a training's steps."""
+        return self.root / stage / "log.jsonl"
+
+
+@contextmanager
+def alone_in(root: Path) -> Iterator[None]:
+    """Keep other processes out of the folder for a while (on Windows they are not).
+
+    Raises:
+        ValueError: one is in it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    with (root / "lock").open("w") as file:
+        try:
+            # Of this process alone: a lock by flock would live on in the processes that it started.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f"--run: another process works in {root}: stop it or use another folder") from None
+        yield
+
+
+class Progress:
+    """Which stages of a run are done, and the seconds that each was worked on; kept in a file."""
+
+    def __init__(self, root: Path):
+        self.path = root / "progress.json"
+        self._lock = threading.Lock()
+        self._stages: dict[str, dict] = {}
+        if self.path.exists():
+            self._stages = json.loads(self.path.read_text(encoding="utf-8"))
+
+    def is_done(self, stage: str) -> bool:
+        return self._stages.get(stage, {}).get("done", False)
+
+    def seconds(self, stage: str) -> float:
+        return self._stages.get(stage, {}).get("seconds", 0.0)
+
+    def add(self, stage: str, seconds: float, done: bool = False) -> None:
+        """Count seconds of work on a stage."""
+        with self._lock:
+            self._stages[stage] = {"seconds": self.seconds(stage) + seconds, "done": done}
+            write_whole(self.path, json.dumps(self._stages, indent=1))

@@ -1,0 +1,103 @@
+"""The whole recipe, as small as it gets, with the command that makes the preset."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+RATES = {"learning_rate": 0.01, "final_learning_rate": 0.001}
+RECIPE = {
+    "recipe": {
+        "clips": {"count": 4, "held_out": 2, "size": 64, "frames": 9},
+        "vae": {"config": "vae.yaml"},
+        "text": {"steps": 1},
+        "dit": {"config": "dit.yaml"},
+        "sample_every": 4,
+        "sampled": 2,
+        "keypoints": {"config": "keypoints.yaml", "minutes": 60},
+        "measured": 0,
+    },
+    "vae": {
+        "dim": 8,
+        "stages": [{"steps": 2, "batch": 2, "frames": 5, "crop": 16, **RATES}],
+    },
+    "dit": {
+        "data": "set by the recipe",
+        "run": "too",
+        "backbone": {"new": {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}},
+        "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
+        "save_every": 2,
+        "stages": [{"steps": steps, "batch": 2, "latent_frames": 3, "warmup": 1, **RATES} for steps in (3, 9)],
+    },
+    "keypoints": {"network": {"input_size": 64, "channels": [8, 8, 8, 8]}, "steps": 3, "batch_size": 2},
+}
+
+
+def command(comfyui_folder: Path, *arguments: str | Path) -> tuple[list, dict]:
+    environment = {**os.environ, "COMFYUI_PATH": str(comfyui_folder), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-u", "-m", "apoavatar_core.training", "tiny", *map(str, arguments)]
+    return words, {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    for name, content in RECIPE.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return folder / "recipe.yaml"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
+def test_a_run_that_was_killed_ends_with_the_files_of_one_that_was_not(recipe, comfyui_folder, tmp_path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    words, how = command(comfyui_folder, "--run", whole, "--config", recipe)
+    done = subprocess.run(words, **how)
+    assert done.returncode == 0, done.stdout
+
+    words, how = command(comfyui_folder, "--run", parts, "--config", recipe)
+    log = parts / "dit" / "log.jsonl"
+    with subprocess.Popen(words, **how) as process:
+        while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 7):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        said = process.stdout.read()
+    assert process.returncode == -signal.SIGKILL and not (parts / "dit" / "adapter.safetensors").exists(), said
+    words, how = command(comfyui_folder, "--run", parts)
+    done = subprocess.run(words, **how)
+    assert done.returncode == 0, done.stdout
+    # What was done is not done again.
+    assert "== dit" in done.stdout and "== vae" not in done.stdout
+
+    ours, theirs = ({path.name: path.read_bytes() for path in (run / "presets").rglob("*.*")} for run in (parts, whole))
+    assert ours.keys() == theirs.keys() and len(ours) == 5
+    assert all(ours[name] == theirs[name] for name in ours), [name for name in ours if ours[name] != theirs[name]]
+
+    page = (parts / "page" / "index.html").read_text()
+    for stage in ("drawn clips", "VAE", "DiT and adapter", "keypoint network", "files to ship"):
+        assert f"<td>{stage}</td><td>done</td>" in page, stage
+    assert "<td>12 of 12, " in page
+    pictures = [word.split("'")[1] for word in page.split("<img ")[1:]]
+    assert {"dit_loss.png", "keypoints_loss.png", "vae_loss.png", "vae.png"} < set(pictures)
+    assert sum(name.startswith("sheet_") for name in pictures) == 2
+    assert all((parts / "page" / name).stat().st_size for name in pictures)
+    assert json.loads((parts / "plans" / "keypoints.json").read_text())["steps"] == 3
+
+    words, how = command(comfyui_folder, "--run", parts, "--config", other_recipe(recipe))
+    refused = subprocess.run(words, **how)
+    assert refused.returncode != 0 and "began with another recipe" in refused.stdout
+
+
+def other_recipe(recipe: Path) -> Path:
+    path = recipe.with_name("other.yaml")
+    path.write_text(yaml.safe_dump(RECIPE["recipe"] | {"measured": 1}))
+    return path
