@@ -160,5 +160,5 @@ class Trainer:
             film = self.films.film(self.model, stage.latent_frames)
         if self.accelerator.is_main_process:
             writer = self.accelerator.get_tracker("tensorboard", unwrap=True)
-            log_film(writer, film, self.clips.fps, self.step, self.config.run / "samples")
+            log_film(writer, film, self.clips.rates[0], self.step, self.config.run / "samples")
         self.accelerator.wait_for_everyone()
