@@ -2,8 +2,8 @@
 
 Its size (`refuse_other_backbones`), its grid (`by_frame`), the two places where the adapter acts (`before_blocks`,
 `after_text_attention`), how its noise and its image condition lie in one tensor (`with_addition_to_image`,
-`held_latents`, `with_leading`), and whether it looks at the portrait through CLIP vision (`has_clip_vision`) or in a frame of tokens of its
-own (`has_reference_frame`).
+`held_latents`, `with_leading`), and whether it looks at the portrait through CLIP vision (`has_clip_vision`) or in a frame
+of tokens of its own (`has_reference_frame`).
 """
 
 from __future__ import annotations

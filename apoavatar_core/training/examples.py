@@ -58,8 +58,9 @@ class Batch:
 
     data, noise: [B, 16, T_lat, h, w]; sigma: [B]; mouth: 1 where the mouth is [B, T_lat, h, w]. conditions: of the
     model's forward call, by the names of its keyword arguments: context [B, L, d]; c_concat, mask and reference
-    [B, 20, T_lat, h, w]; reference_latent, the portrait alone [B, 16, h, w]; clip_fea, the CLIP vision embedding of the portrait [B, 257, 1280], where the clips have one; and
-    the adapter's own, as `comfyui.conditions` names them. A single example has no dimension B.
+    [B, 20, T_lat, h, w]; reference_latent, the portrait alone [B, 16, h, w]; clip_fea, the CLIP vision embedding of the portrait
+    [B, 257, 1280], where the clips have one; and the adapter's own, as `comfyui.conditions` names them. A single example has
+    no dimension B.
     """
 
     data: Tensor

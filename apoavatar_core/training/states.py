@@ -43,11 +43,11 @@ def checked_leading(shares: dict[int, float]) -> dict[int, float]:
     """The shares themselves, where they are shares of numbers of leading latents.
 
     Raises:
-        ValueError: a negative share, or a sum that is not 1.
+        ValueError: a share that is not above 0, or a sum that is not 1.
     """
     for leading, share in shares.items():
-        if not share >= 0:
-            raise ValueError(f"the share of {leading} leading latents is {share}: use 0 or more")
+        if not share > 0:
+            raise ValueError(f"the share of {leading} leading latents is {share}: use more than 0, or leave it out")
     if not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
         raise ValueError(f"the shares sum to {sum(shares.values()):g}: let them sum to 1")
     return shares

@@ -252,7 +252,7 @@ NEW_DIT = MINIMAL["backbone"]["new"]
         ({"conditions": {"states": {"S3": 0.5, "S4": 0.6}}}, "conditions.states: the shares sum to 1.1: let them sum to 1"),
         ({"conditions": {"states": {"S3": -0.5, "S4": 1.5}}}, "conditions.states: the share of S3 is -0.5: use 0 or more"),
         ({"conditions": {"leading": {1: 0.5, 2: 0.6}}}, "conditions.leading: the shares sum to 1.1: let them sum to 1"),
-        ({"conditions": {"leading": {1: 1.5, 2: -0.5}}}, "conditions.leading: the share of 2 leading latents is -0.5: use 0 or"),
+        ({"conditions": {"leading": {1: 1.5, 2: -0.5}}}, "conditions.leading: the share of 2 leading latents is -0.5: use more"),
         ({"conditions": {"leading": {-1: 1.0}}}, "conditions.leading.-1.*: should be greater than or equal to 0"),
         ({"conditions": {"leading": {STAGE["latent_frames"]: 1.0}}}, "conditions.leading: . latents are given of . in a stage"),
         ({"conditions": {"whole_pose": 0.7, "soft_gate": 0.4}}, "conditions: whole_pose is 0.7 and soft_gate is 0.4: use shares"),
