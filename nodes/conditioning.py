@@ -118,7 +118,8 @@ class Conditioning(io.ComfyNode):
                             ],
                         ),
                     ],
-                    tooltip="previous_frames: go on from the video so far (InfiniteTalk and MultiTalk only).",
+                    tooltip="previous_frames: go on from the video so far (InfiniteTalk, MultiTalk, and adapters that were trained "
+                    "to).",
                 ),
             ],
             outputs=[

@@ -22,9 +22,14 @@ class AdapterConfig:
     unianimate_image_channels: channels of the image condition that UniAnimate's reference pose adds to; None for the
         project's own pose adapter.
     holds_reference: given latent frames enter the model as they are instead of with noise, as InfiniteTalk is trained.
+    leading_latents: how many of a clip's first latents it learned to be given at most, which are held and shown in the image
+        condition: 1 is the portrait's own, from 2 on they are those of earlier frames. 0 where it learned none of this;
+        InfiniteTalk then goes on in its own way.
+    reference_latent: its backbone is shown the portrait in a frame of tokens beside the video (Wan's ref_conv).
     normalized_pose: the prior of a latent frame is in proportion to how much of its four pose frames is kept.
-    keys_know_places: the keys of Eq. 6 get the (y, x) of their token. Files from before these two lack them.
-    fps, window: frame rate and number of video frames of the training clips.
+    keys_know_places: the keys of Eq. 6 get the (y, x) of their token. Files from before these four lack them.
+    fps, window: frame rate and number of video frames of the training clips. highest_fps: the highest frame rate, where they have
+        several; fps is then the lowest.
     """
 
     backbone_dim: int
@@ -47,3 +52,6 @@ class AdapterConfig:
     holds_reference: bool = False
     normalized_pose: bool = False
     keys_know_places: bool = False
+    leading_latents: int = 0
+    reference_latent: bool = False
+    highest_fps: float | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from .conditions import LATENT_CHANNELS
-from .continuing import end_with_motion, hold_given
+from .continuing import end_with_motion, hold_given, hold_leading
 from .steps import KEY, EmbedPoses, EnterBlocks, InjectAudio, TakeConditions
 from .wan import NO_CLIP_VISION, after_text_attention, before_blocks, has_clip_vision, refuse_other_backbones
 
@@ -26,7 +27,8 @@ def attach(model: ModelPatcher, adapter: ModelPatcher) -> ModelPatcher:
     model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, EmbedPoses(adapter))
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, TakeConditions(adapter))
     if adapter.model.config.holds_reference:
-        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, hold_given)
+        leading = adapter.model.config.leading_latents
+        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, partial(hold_leading, leading) if leading else hold_given)
         model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, end_with_motion)
     before_blocks(model, lambda earlier: EnterBlocks(adapter, earlier))
     after_text_attention(model, InjectAudio(adapter))

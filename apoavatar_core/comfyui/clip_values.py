@@ -66,7 +66,7 @@ def earlier_frames(frames: torch.Tensor, overlap: int, vae, width: int, height: 
 
 def portrait_in(clip: ClipShape, vae, image: torch.Tensor | None, clip_vision_output=None) -> Portrait:
     """The first of the pictures (IMAGE, or None to invent a person), where the models of this VAE look for it: Wan 2.2's 5B
-    in the latent itself, others in an image condition beside it.
+    in the latent itself, others in an image condition beside it, and those with a `ref_conv` in a frame of tokens of its own.
     """
     values = {} if clip_vision_output is None else {"clip_vision_output": clip_vision_output}
     if vae.latent_channels == Wan22.latent_channels:
@@ -74,7 +74,10 @@ def portrait_in(clip: ClipShape, vae, image: torch.Tensor | None, clip_vision_ou
         return Portrait(Wan22ImageToVideoLatent.execute(vae, clip.width, clip.height, clip.frames, 1, first).result[0], values)
     if image is not None:
         latents = vae.encode(reference_film(fitted(image[:1], clip.width, clip.height), clip.frames))
-        values |= {"concat_latent_image": latents, "concat_mask": reference_mask(latents)}
+        # The causal VAE codes the first frame alone, so it is the latent of the portrait whatever follows.
+        values |= {
+            "concat_latent_image": latents, "concat_mask": reference_mask(latents), "reference_latents": [latents[:, :, :1]],
+        }
     return Portrait({"samples": empty_latents(clip, vae)}, values)
 
 

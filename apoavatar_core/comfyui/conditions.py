@@ -29,11 +29,14 @@ MOTION = "apoavatar_motion"
 """[B, C, k, h, w] latents of earlier frames, in the VAE's own scale, that the clip goes on from."""
 LATENT_CHANNELS = "apoavatar_latent_channels"
 """Of the VAE that the conditioning was made with."""
-IMAGE_KEYS = ("concat_latent_image", "clip_vision_output")
+REFERENCE_LATENT = "reference_latent"
+"""ComfyUI's own: [B, 16, h, w], the latent of the portrait alone, for models with a `ref_conv`."""
+IMAGE_KEYS = ("concat_latent_image", "clip_vision_output", "reference_latents")
 """Where the native conditioning nodes put what is known of the portrait."""
 
-ZEROED = {"image": ("c_concat", "clip_fea"), "audio": (AUDIO,), "pose": (POSE_GATE,)}
-"""∅ of a modality: these conditions are zero. Their shapes stay, so that all states run as one batch.
+ZEROED = {"image": ("c_concat", "clip_fea", REFERENCE_LATENT), "audio": (AUDIO,), "pose": (POSE_GATE,)}
+"""∅ of a modality: these conditions are zero. Their shapes stay, so that all states run as one batch. MOTION stays in every
+state: how a film goes on from its own frames is nothing that Eq. 8 weighs.
 
 ∅ text is no zero but another text: the negative prompt at inference, the encoder's embedding of "" in training.
 """

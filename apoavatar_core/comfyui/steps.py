@@ -17,12 +17,13 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.model_patcher import ModelPatcher
 from comfy.utils import repeat_to_batch_size
-from einops import rearrange
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..grid import video_frames
-from .conditions import AUDIO, EMBEDDED, MOTION, POSE, POSE_GATE, REFERENCE_POSE, SharedCondition
-from .wan import by_frame, with_addition_to_image
+from .conditions import (
+    AUDIO, EMBEDDED, MOTION, POSE, POSE_GATE, REFERENCE_LATENT, REFERENCE_POSE, SharedCondition,
+)
+from .wan import by_frame, has_reference_frame, with_addition_to_image
 
 KEY = "apoavatar"
 """Of the adapter's wrappers, and of its `StepConditions` among the `transformer_options`."""
@@ -30,12 +31,15 @@ KEY = "apoavatar"
 
 @dataclass
 class StepConditions:
-    """What the blocks of one forward call need; `refined_audio` is filled by block 0, `pose` is its embedding."""
+    """What the blocks of one forward call need; `refined_audio` is filled by block 0, `pose` is its embedding, `reference`
+    whether a frame of the portrait's tokens, without voice and pose, comes before the video's.
+    """
 
     audio: torch.Tensor | None
     pose: torch.Tensor | None
     pose_gate: torch.Tensor | None
     timestep: torch.Tensor
+    reference: bool
     refined_audio: torch.Tensor | None = None
 
 
@@ -122,9 +126,32 @@ class TakeConditions(AdapterPatch):
         if reference is not None and pose is not None:
             reference = repeat_to_batch_size(reference, len(x))
             x = with_addition_to_image(x, self.patcher.model.pose_adapter.reference_prior(reference, gate))
-        step = StepConditions(audio, pose, gate, timestep)
+        beside = has_reference_frame(executor.class_obj)
+        if beside:
+            kwargs |= reference_frame(kwargs, x, executor.class_obj.ref_conv.in_channels, self.patcher.model.config)
+        step = StepConditions(audio, pose, gate, timestep, reference=beside and REFERENCE_LATENT in kwargs)
         options = {**transformer_options, KEY: step}
         return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+
+
+def reference_frame(
+    conditions: Mapping[str, torch.Tensor], x: torch.Tensor, channels: int, config: AdapterConfig
+) -> dict[str, torch.Tensor]:
+    """The reference latent [B, channels, h, w] of one forward call on x [B, C, T_lat, h, w]: that of the call; without one ∅, if
+    the adapter was trained with it.
+
+    Raises:
+        ValueError: it has not the clip's height and width.
+    """
+    if REFERENCE_LATENT not in conditions:
+        return {REFERENCE_LATENT: x.new_zeros(len(x), channels, *x.shape[3:])} if config.reference_latent else {}
+    found = conditions[REFERENCE_LATENT]
+    if found.shape[2:] != x.shape[3:]:  # ComfyUI's context windows take its rows for frames if there are as many of them
+        raise ValueError(
+            "The portrait's reference latent is {}×{} and the clip's latents are {}×{}: make it for the clip's size, or, with "
+            "context windows, let the clip be four frames longer.".format(*found.shape[2:], *x.shape[3:])
+        )
+    return {REFERENCE_LATENT: found}
 
 
 def refuse_other_voices(audio: torch.Tensor, frames: int, config: AdapterConfig) -> None:
@@ -159,10 +186,8 @@ def step_conditions(transformer_options: dict) -> StepConditions:
     return transformer_options[KEY]
 
 
-def with_pose_prior(
-    video: torch.Tensor, pose: torch.Tensor, gate: torch.Tensor, adapter: ApoAvatarAdapter
-) -> torch.Tensor:
-    """Video tokens [B, T_lat, N_v, d] plus the prior of the embedded pose, where its gate [B, 4, T_lat] is not null.
+def add_pose_prior(video: torch.Tensor, pose: torch.Tensor, gate: torch.Tensor, adapter: ApoAvatarAdapter) -> None:
+    """Add the prior of the embedded pose to video tokens [B, T_lat, N_v, d], where its gate [B, 4, T_lat] is not null.
 
     In place but in training, for the model holds on to these tokens while block 0 runs; and one clip and state after the
     other, so that one prior is freed before the next is made.
@@ -174,7 +199,6 @@ def with_pose_prior(
         video = video.clone()
     for clip, (embedded, opening) in enumerate(zip(cycle(pose.to(video).split(1)), gate.split(1))):
         video[clip : clip + 1] += adapter.pose_adapter.prior(embedded, opening)
-    return video
 
 
 class EnterBlocks(AdapterPatch):
@@ -192,14 +216,13 @@ class EnterBlocks(AdapterPatch):
     def __call__(self, args: dict, extra: dict) -> dict:
         step = step_conditions(args["transformer_options"])
         adapter = self.patcher.model
-        video = by_frame(args["img"], args["transformer_options"])
+        video = by_frame(args["img"], args["transformer_options"], step.reference)
         if step.pose is not None:
-            video = with_pose_prior(video, step.pose, step.pose_gate, adapter)
+            add_pose_prior(video, step.pose, step.pose_gate, adapter)
         if step.audio is not None:
             attention = partial(optimized_attention, transformer_options=args["transformer_options"])
             _, *grid = args["transformer_options"]["grid_sizes"]
             step.refined_audio = adapter.refined_audio(step.audio.to(video), video, step.timestep, attention, grid)
-        args = {**args, "img": rearrange(video, "b t n d -> b (t n) d")}
         return self.earlier_replacement(args, extra) if self.earlier_replacement else extra["original_block"](args)
 
 
@@ -215,7 +238,11 @@ class InjectAudio(AdapterPatch):
             raise ValueError(
                 "Another node replaced the model's first block after the adapter: apply that node before the adapter."
             )
-        video = by_frame(args["x"], options)
+        video = by_frame(args["x"], options, step.reference)
         injection = self.patcher.model.injections[options["block_index"]]
         attention = partial(optimized_attention, transformer_options=options)
-        return args["x"] + rearrange(injection(video, step.refined_audio, attention), "b t n d -> b (t n) d")
+        heard = injection(video, step.refined_audio, attention).flatten(1, 2)
+        first = args["x"].shape[1] - heard.shape[1]  # tokens of the reference frame, which hears nothing
+        if first == 0:
+            return args["x"] + heard
+        return torch.cat([args["x"][:, :first], args["x"][:, first:] + heard], dim=1)

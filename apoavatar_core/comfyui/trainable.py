@@ -73,12 +73,17 @@ def load_vae(path: Path) -> nn.Module:
     return vae
 
 
-def new_dit(dimensions: dict[str, int], text_dim: int, text_len: int) -> nn.Module:
+def new_dit(dimensions: dict[str, int], text_dim: int, text_len: int, reference: bool = False) -> nn.Module:
     """Wan's image-to-video DiT with ComfyUI's own code and random weights: 16 noisy channels, 4 of mask and 16 of
-    reference in. dimensions: dim, ffn_dim, num_heads, num_layers.
+    reference in. dimensions: dim, ffn_dim, num_heads, num_layers. reference: with a `ref_conv`.
     """
     dit = WanModel(
-        operations=nn, in_dim=2 * LATENT_CHANNELS + MASK_CHANNELS, text_dim=text_dim, text_len=text_len, **dimensions
+        operations=nn,
+        in_dim=2 * LATENT_CHANNELS + MASK_CHANNELS,
+        in_dim_ref_conv=LATENT_CHANNELS if reference else None,
+        text_dim=text_dim,
+        text_len=text_len,
+        **dimensions,
     )
     initialize(dit)
     for name, parameter in dit.named_parameters():

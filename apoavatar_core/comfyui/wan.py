@@ -2,7 +2,8 @@
 
 Its size (`refuse_other_backbones`), its grid (`by_frame`), the two places where the adapter acts (`before_blocks`,
 `after_text_attention`), how its noise and its image condition lie in one tensor (`with_addition_to_image`,
-`held_latents`), and whether it looks at the portrait through CLIP vision (`has_clip_vision`).
+`held_latents`, `with_leading`), and whether it looks at the portrait through CLIP vision (`has_clip_vision`) or in a frame
+of tokens of its own (`has_reference_frame`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import comfy.latent_formats
 import torch
 from comfy.ldm.wan.model import WanModel
 from comfy.model_patcher import ModelPatcher
-from einops import rearrange
 
 from ..adapters import AdapterConfig
 from ..grid import MASK_CHANNELS
@@ -60,6 +60,11 @@ def refuse_other_backbones(model: ModelPatcher, config: AdapterConfig) -> None:
             "This adapter was made for a model of width {}, {} blocks and {} input channels, but the connected one has "
             "width {}, {} blocks and {} input channels: choose the model that belongs to the adapter.".format(*wanted, *found)
         )
+    if config.reference_latent and not has_reference_frame(network):
+        raise ValueError(
+            "This adapter was made for a model that looks at the portrait in every window (with a ref_conv layer), which the "
+            "connected one lacks: choose the model that belongs to the adapter."
+        )
 
 
 def has_clip_vision(network: WanModel) -> bool:
@@ -67,19 +72,26 @@ def has_clip_vision(network: WanModel) -> bool:
     return network.img_emb is not None
 
 
-def by_frame(tokens: torch.Tensor, options: dict) -> torch.Tensor:
-    """[B, T_lat·N_v, d] → [B, T_lat, N_v, d], by the grid that the model's `transformer_options` name.
+def has_reference_frame(network: WanModel) -> bool:
+    """Whether the DiT has a `ref_conv`: it puts the tokens of a reference latent, a frame of their own, before the video's."""
+    return network.ref_conv is not None
+
+
+def by_frame(tokens: torch.Tensor, options: dict, reference: bool = False) -> torch.Tensor:
+    """The video's tokens [B, T_lat, N_v, d] among all of the model's [B, T_lat·N_v, d], as a view of them; by the grid that the
+    model's `transformer_options` name. With a `reference` frame N_v tokens more come before them.
 
     Raises:
-        ValueError: there are tokens beside the video's.
+        ValueError: there are other tokens beside the video's.
     """
     frames, height, width = options["grid_sizes"]
-    if tokens.shape[1] != frames * height * width:
+    first = height * width if reference else 0
+    if tokens.shape[1] != first + frames * height * width:
         raise ValueError(
             f"The model runs {tokens.shape[1]} tokens for {frames} latent frames of {height}×{width}: ApoAvatar does not "
-            "support reference or context tokens next to the video; use a plain Wan text- or image-to-video model."
+            "support context tokens next to the video; use a plain Wan text- or image-to-video model."
         )
-    return rearrange(tokens, "b (t n) d -> b t n d", t=frames)
+    return tokens[:, first:].unflatten(1, (frames, height * width))
 
 
 def before_blocks(model: ModelPatcher, hook: Callable[[Callable | None], Callable]) -> None:
@@ -100,7 +112,7 @@ def with_addition_to_image(x: torch.Tensor, addition: torch.Tensor) -> torch.Ten
 
 
 def held_latents(x: torch.Tensor, image_condition: torch.Tensor | None) -> torch.Tensor:
-    """The noisy latents x [B, C, T_lat, h, w] with those in their place that the image condition gives.
+    """The latents x [B, C, T_lat, h, w] with those in their place that the image condition gives.
 
     The condition is a mask, 1 where a frame is given, before the given latents: [B, 4 + C, T_lat, h, w]. Any other
     layout holds nothing.
@@ -109,3 +121,10 @@ def held_latents(x: torch.Tensor, image_condition: torch.Tensor | None) -> torch
         return x
     mask, latents = image_condition.to(x).split([MASK_CHANNELS, x.shape[1]], dim=1)
     return torch.where(mask.amin(1, keepdim=True) > 0, latents, x)
+
+
+def with_leading(image_condition: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """An image condition [..., 4 + C, T_lat, h, w] that gives the latents [..., C, k, h, w] of earlier frames first."""
+    mask = torch.ones_like(latents).narrow(-4, 0, MASK_CHANNELS)
+    rest = image_condition[..., latents.shape[-3] :, :, :]
+    return torch.cat([torch.cat([mask, latents], dim=-4), rest], dim=-3)

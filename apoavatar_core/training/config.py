@@ -11,19 +11,22 @@ from ..adapters.interaction import InteractionScheme
 from ..settings import Count, Filled, NotNegative, Positive, Settings, Share, WholeNumber, read_settings
 from .branches import BRANCHES, LORA
 from .pose_schemes import PoseScheme
-from .states import SHARES, checked_shares
+from .states import SHARES, checked_leading, checked_shares
 
 Branch = Literal["audio", "pose", "text", "video", "lora"]
 """One of `BRANCHES`, or `LORA`."""
 
 
 class Dimensions(Settings):
-    """Of a new DiT, in Wan's own words."""
+    """Of a new DiT, in Wan's own words. reference: it is shown the portrait beside the video, in every window, by the
+    `ref_conv` of Wan's Fun-Control models.
+    """
 
     dim: Count
     ffn_dim: Count
     num_heads: Count
     num_layers: Count
+    reference: bool = False
 
     @model_validator(mode="after")
     def heads_are_even(self) -> Dimensions:
@@ -82,12 +85,17 @@ class Conditions(Settings):
     the rows of Table 4. Of the examples with a pose the share `whole_pose` sees it in every frame, as in the hard mode
     (A.1), and the share `soft_gate` weighed by the scheme's probability to keep each frame, as the refocused mode does;
     all others through a mask of 0 and 1 that is drawn with that probability.
+
+    leading: share of the examples by how many of their first latents are given, clean, so that windows can follow each other:
+    0 none, 1 the portrait's own, from 2 on those of earlier frames. None gives all of them the portrait's own in the image
+    condition alone, and noise on it in its place.
     """
 
     states: Annotated[dict[str, float], AfterValidator(checked_shares)] = Field(default_factory=lambda: dict(SHARES))
     pose_scheme: PoseScheme = PoseScheme.REFOCUSING
     whole_pose: Share = 0.3
     soft_gate: Share = 0.0
+    leading: Annotated[dict[WholeNumber, float], AfterValidator(checked_leading)] | None = None
 
     @model_validator(mode="after")
     def shares_of_the_pose_fit_into_one(self) -> Conditions:
@@ -139,8 +147,8 @@ class Samples(Settings):
 class TrainingConfig(Settings):
     """One run.
 
-    data: folder that `prepare` wrote. run: folder for state, log and results. optimizer: "adamw", or "muon" for
-    matrices with AdamW for the rest. clip_gradients: the most that the gradients' length may be. ema: decay of the
+    data: folder that `prepare` wrote, or one that holds such folders, each of another frame rate. run: folder for state, log
+    and results. optimizer: "adamw", or "muon" for matrices with AdamW for the rest. clip_gradients: the most that the gradients' length may be. ema: decay of the
     averaged weights, 0 to below 1. shift: of the noise levels (1 = uniform). precision: "fp32" or "bf16" (autocast).
     save_every: steps between saves of the state. samples: films to make on the way.
     """
@@ -168,6 +176,14 @@ class TrainingConfig(Settings):
             raise ValueError(f"stages: beside a LoRA the backbone stays as it is; train only audio, pose and {LORA}")
         if LORA in self.trained and not self.backbone.lora_rank:
             raise ValueError(f"stages: to train {LORA}, give the backbone a lora_rank")
+        return self
+
+    @model_validator(mode="after")
+    def latents_are_left_to_make(self) -> TrainingConfig:
+        shortest = min(stage.latent_frames for stage in self.stages)
+        most = max(self.conditions.leading or (0,))
+        if self.conditions.leading and shortest <= max(most, 1):
+            raise ValueError(f"conditions.leading: {most} latents are given of {shortest} in a stage: raise latent_frames")
         return self
 
     @property

@@ -60,7 +60,7 @@ class PlannedClips:
     """In place of `PreparedClips`: clips of one size as `prepare` would write them with Wan's encoders."""
 
     audio_encoder, audio_width = WAV2VEC2
-    fps = 24.0
+    rates = (24.0, 24.0)
 
     def __init__(self, width: int, height: int, frames: int):
         self.width, self.height = width, height
@@ -76,7 +76,7 @@ class PlannedClips:
             raise ValueError(f"stages: {latent_frames} latent frames, and the clips have {self.lengths[0]}: raise --frames")
         return np.zeros(1, int)
 
-    def clip(self, index: int, latent_frames: int) -> dict[str, Tensor]:
+    def clip(self, index: int, latent_frames: int, start: int = 0) -> dict[str, Tensor]:
         """Zeros in the shapes of `PreparedClips.clip`."""
         latents = (
             LATENT_CHANNELS, latent_frames, self.height // PIXELS_PER_LATENT, self.width // PIXELS_PER_LATENT,

@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..adapters.pose_adapter import group_by_latent_frame
-from ..comfyui.conditions import AUDIO, POSE, POSE_GATE, with_nulls
+from ..comfyui.conditions import AUDIO, POSE, POSE_GATE, REFERENCE_LATENT, with_nulls
+from ..comfyui.wan import with_leading
 from ..data.prepared import PreparedClips
 from ..flow_matching import sample_sigma
+from ..grid import MASK_CHANNELS
 from .config import Conditions
 from .pose_schemes import draw_pose_gate
-from .states import draw_state
+from .states import draw_leading, draw_state
 
 SPEAKING_SHARE = 0.5
 """Share of the captions that carry the speaking prompt (§4.1); both kinds are met at inference."""
@@ -37,6 +39,8 @@ class Purpose(IntEnum):
     POSE_GATE = 3
     NOISE = 4
     SIGMA = 5
+    LEADING = 6
+    START = 7
 
 
 def random_numbers(seed: int, purpose: Purpose, position: int) -> np.random.Generator:
@@ -55,8 +59,9 @@ class Batch:
 
     data, noise: [B, 16, T_lat, h, w]; sigma: [B]; mouth: 1 where the mouth is [B, T_lat, h, w]. conditions: of the
     model's forward call, by the names of its keyword arguments: context [B, L, d]; c_concat, mask and reference
-    [B, 20, T_lat, h, w]; clip_fea, the CLIP vision embedding of the portrait [B, 257, 1280], where the clips have one; and
-    the adapter's own, as `comfyui.conditions` names them. A single example has no dimension B.
+    [B, 20, T_lat, h, w]; reference_latent, the portrait alone [B, 16, h, w]; clip_fea, the CLIP vision embedding of the portrait
+    [B, 257, 1280], where the clips have one; and the adapter's own, as `comfyui.conditions` names them. A single example has
+    no dimension B.
     """
 
     data: Tensor
@@ -109,9 +114,23 @@ class ExampleSource:
         """The modalities that the example keeps."""
         return draw_state(self.conditions.states, random_numbers(self.seed, Purpose.STATE, position))
 
+    def leading_at(self, position: int) -> int:
+        """How many of the example's first latents are given."""
+        shares = self.conditions.leading
+        return 1 if shares is None else draw_leading(shares, random_numbers(self.seed, Purpose.LEADING, position))
+
+    def start_at(self, position: int, latent_frames: int) -> int:
+        """The latent frame of its clip with which the example begins: the first where the portrait's own is given, else any.
+        Latents of earlier frames are thus those of the film itself, and only seldom the portrait's.
+        """
+        if self.leading_at(position) == 1:
+            return 0
+        last = int(self.clips.lengths[self.clip_at(position, latent_frames)]) - latent_frames
+        return int(random_numbers(self.seed, Purpose.START, position).integers(last + 1))
+
     def example(self, position: int, latent_frames: int) -> Batch:
         """The example at a position of the run."""
-        clip = self.clips.clip(self.clip_at(position, latent_frames), latent_frames)
+        clip = self.clips.clip(self.clip_at(position, latent_frames), latent_frames, self.start_at(position, latent_frames))
         noise, sigma = (random_tensors(self.seed, purpose, position) for purpose in (Purpose.NOISE, Purpose.SIGMA))
         return Batch(
             data=clip["latents"],
@@ -123,19 +142,21 @@ class ExampleSource:
 
     def conditions_at(self, position: int, clip: dict[str, Tensor]) -> dict[str, Tensor]:
         """The conditions of a position's clip in the state that is drawn for it."""
-        kept = self.state_at(position)
-        mask = torch.zeros(4, *clip["latents"].shape[1:])
-        mask[:, 0] = 1
+        kept, leading = self.state_at(position), self.leading_at(position)
         conditions = {
             "context": self.caption_at(position, clip) if "text" in kept else clip["null_text"],
-            "c_concat": torch.cat([mask, clip["reference"]]),
+            "c_concat": image_condition(clip["reference"], given=leading > 0),
+            REFERENCE_LATENT: clip["reference"][:, 0],
             AUDIO: clip["audio"],
             POSE: clip["pose"],
             POSE_GATE: self.gate_at(position, clip),
         }
         if "portrait" in clip:
             conditions["clip_fea"] = clip["portrait"]
-        return with_nulls(conditions, kept)
+        conditions = with_nulls(conditions, kept)
+        if leading > 1:  # in every state, as where a clip goes on
+            conditions["c_concat"] = with_leading(conditions["c_concat"], clip["latents"][:, :leading])
+        return conditions
 
     def caption_at(self, position: int, clip: dict[str, Tensor]) -> Tensor:
         """The clip's caption [L, d], with the speaking prompt or without."""
@@ -154,3 +175,15 @@ class ExampleSource:
     def names(self, positions: range, latent_frames: int) -> list[str]:
         """File names of the clips at these positions, for messages."""
         return [self.clips.paths[self.clip_at(position, latent_frames)].name for position in positions]
+
+
+def image_condition(reference: Tensor, given: bool) -> Tensor:
+    """[20, T_lat, h, w] from the latents of a film that shows the portrait and then grey [16, T_lat, h, w]: its first frame is
+    given, or grey too, as in the context windows from the middle of a clip.
+    """
+    mask = torch.zeros(MASK_CHANNELS, *reference.shape[1:])
+    if given:
+        mask[:, 0] = 1
+    else:
+        reference = torch.cat([reference[:, 1:2], reference[:, 1:]], dim=1)
+    return torch.cat([mask, reference])

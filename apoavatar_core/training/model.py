@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from torch import Tensor, nn
 from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..checkpoints.adapter_file import read_adapter
 from ..comfyui import trainable
-from ..comfyui.wan import has_clip_vision
+from ..comfyui.wan import has_clip_vision, has_reference_frame, held_latents
 from ..data.prepared import PreparedClips
 from ..flow_matching import flow_matching_loss, interpolate
-from ..grid import video_frames
+from ..grid import MASK_CHANNELS, video_frames
 from .branches import branch_of
-from .config import Loss, NewAdapter, TrainingConfig
+from .config import Dimensions, Loss, NewAdapter, TrainingConfig
 from .examples import Batch
 from .loss import loss_weights
 
@@ -37,12 +38,18 @@ class FlowMatching(nn.Module):
         self.options = trainable.attached(dit, adapter)
 
     def velocity(self, batch: Batch, noisy: Tensor, sigma: Tensor) -> Tensor:
-        """noise − data as the model predicts it for x_σ [B, 16, T_lat, h, w] at σ [B], in float32."""
+        """noise − data as the model predicts it for x_σ [B, 16, T_lat, h, w] at σ [B], in float32. Of latents that the adapter
+        holds it is what leads to them: they are predicted as themselves.
+        """
         conditions = dict(batch.conditions)
         concat = conditions.pop("c_concat")
+        given = held_latents(noisy, concat) if self.adapter.config.holds_reference else noisy
         # A text-to-video backbone takes no reference.
-        seen = noisy if self.dit.in_dim == noisy.shape[1] else torch.cat([noisy, concat], dim=1)
-        return self.dit(seen, sigma * TIMESTEP_SCALE, transformer_options=self.options, **conditions).float()
+        seen = noisy if self.dit.in_dim == noisy.shape[1] else torch.cat([given, concat], dim=1)
+        predicted = self.dit(seen, sigma * TIMESTEP_SCALE, transformer_options=self.options, **conditions).float()
+        if not self.adapter.config.holds_reference:
+            return predicted
+        return held_velocity(predicted, noisy, concat, sigma)
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss, a scalar."""
@@ -55,6 +62,13 @@ class FlowMatching(nn.Module):
         return [(key, parameter) for key, parameter in self.named_parameters() if branch_of(key) == name]
 
 
+def held_velocity(predicted: Tensor, noisy: Tensor, image_condition: Tensor, sigma: Tensor) -> Tensor:
+    """The velocity [B, 16, T_lat, h, w] with what leads from x_σ to the latents in the place of those that are held."""
+    towards = (noisy - held_latents(noisy, image_condition)) / sigma.view(-1, 1, 1, 1, 1)
+    held = image_condition[:, :MASK_CHANNELS].amin(1, keepdim=True) > 0
+    return torch.where(held, towards, predicted)
+
+
 def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
     """The model at the start of a run; random weights follow from the seed.
 
@@ -63,16 +77,17 @@ def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
     """
     torch.manual_seed(config.seed)
     if config.backbone.new:
-        text = clips.clip(0, int(clips.lengths[0]))["text"]
-        dit = trainable.new_dit(dict(config.backbone.new), *reversed(text.shape))
+        dit = new_backbone(config.backbone.new, clips)
     else:
         dit = trainable.load_dit(config.backbone.file)
     model = assemble_model(config, clips, dit)
-    fps = model.adapter.config.fps
-    if fps != clips.fps:
-        raise ValueError(
-            f"adapter: {config.adapter.file} is for {fps:g} fps and the clips have {clips.fps:g}: prepare with --fps {fps:g}"
-        )
+    known = model.adapter.config
+    for rate in clips.rates:
+        if not known.fps <= rate <= (known.highest_fps or known.fps):
+            raise ValueError(
+                f"adapter: {config.adapter.file} is for {known.fps:g} fps and the clips have {rate:g}: prepare with --fps "
+                f"{known.fps:g}"
+            )
     return model
 
 
@@ -84,11 +99,18 @@ def planned_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
     """
     with torch.device("meta"):
         if config.backbone.new:
-            text = clips.clip(0, int(clips.lengths[0]))["text"]
-            dit = trainable.new_dit(dict(config.backbone.new), *reversed(text.shape))
+            dit = new_backbone(config.backbone.new, clips)
         else:
             dit = trainable.planned_dit(config.backbone.file)
         return assemble_model(config, clips, dit)
+
+
+def new_backbone(dimensions: Dimensions, clips: PreparedClips) -> nn.Module:
+    """A DiT with random weights that takes the clips' texts."""
+    text = clips.clip(0, int(clips.lengths[0]))["text"]
+    sizes = dict(dimensions)
+    reference = sizes.pop("reference")
+    return trainable.new_dit(sizes, *reversed(text.shape), reference=reference)
 
 
 def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module) -> FlowMatching:
@@ -102,10 +124,16 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
         raise ValueError("backbone: it wants to look at the portrait; prepare the clips with --clip-vision")
     window = video_frames(int(clips.lengths.max()))
     audio = (clips.audio_encoder, clip["audio"].shape[-1])
+    leading = config.conditions.leading
+    if leading and set(leading) - {1} and not has_reference_frame(dit):
+        raise ValueError(
+            "conditions.leading: only a backbone with a ref_conv sees the portrait where it is not the first frame; give "
+            "backbone.new `reference: true`, or leave out all but 1"
+        )
     if config.adapter.new:
-        adapter = new_adapter(config.adapter.new, dit, audio, window, clips.fps)
+        adapter = new_adapter(config.adapter.new, dit, audio, window, clips.rates, leading)
     else:
-        adapter = adapter_from_file(config.adapter.file, audio, window)
+        adapter = adapter_from_file(config.adapter.file, dit, audio, window, leading)
     model = FlowMatching(dit, adapter, config.loss)
     freeze(model, config.trained)
     if config.precision == "bf16":
@@ -114,7 +142,12 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
 
 
 def new_adapter(
-    widths: NewAdapter, dit: nn.Module, audio: tuple[str, int], window: int, fps: float
+    widths: NewAdapter,
+    dit: nn.Module,
+    audio: tuple[str, int],
+    window: int,
+    rates: tuple[float, float],
+    leading: Mapping[int, float] | None,
 ) -> ApoAvatarAdapter:
     """An adapter for this backbone, and for this audio encoder's name and width, that leaves the output as it is."""
     adapter = ApoAvatarAdapter(
@@ -126,10 +159,12 @@ def new_adapter(
             refining_heads=math.gcd(dit.num_heads, widths.audio_dim),
             audio_encoder=audio[0],
             audio_feature_dim=audio[1],
-            fps=fps,
+            fps=rates[0],
+            highest_fps=rates[1] if rates[1] > rates[0] else None,
             window=window,
             normalized_pose=True,
             keys_know_places=True,
+            **windows_of(dit, leading),
             **dict(widths),
         )
     )
@@ -137,9 +172,17 @@ def new_adapter(
     return adapter
 
 
-def adapter_from_file(path: Path, audio: tuple[str, int], window: int) -> ApoAvatarAdapter:
-    """An adapter to go on with, in float32. Its window grows to that of the clips, and the reference is no longer held:
-    training sees it with noise like the other latents.
+def windows_of(dit: nn.Module, leading: Mapping[int, float] | None) -> dict[str, bool | int]:
+    """What an adapter's configuration says of how windows follow each other, as this run trains it."""
+    most = max(leading) if leading else 0
+    return {"holds_reference": most > 0, "leading_latents": most, "reference_latent": has_reference_frame(dit)}
+
+
+def adapter_from_file(
+    path: Path, dit: nn.Module, audio: tuple[str, int], window: int, leading: Mapping[int, float] | None
+) -> ApoAvatarAdapter:
+    """An adapter to go on with, in float32. Its window grows to that of the clips; what is held and what it goes on from
+    becomes what this run trains.
     """
     config, tensors = read_adapter(path)
     if (config.audio_encoder, config.audio_feature_dim) != audio:
@@ -147,7 +190,7 @@ def adapter_from_file(path: Path, audio: tuple[str, int], window: int) -> ApoAva
             f"adapter: {path} takes audio features of width {config.audio_feature_dim} from {config.audio_encoder}, and the "
             f"clips hold width {audio[1]} from {audio[0]}: prepare the clips with that encoder"
         )
-    adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window), holds_reference=False))
+    adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window), **windows_of(dit, leading)))
     adapter.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return adapter
 

@@ -1,4 +1,6 @@
-"""Which conditions an example keeps: the states of Eq. 8, drawn outright with a share for each."""
+"""What is drawn outright, with a share for each: which conditions an example keeps, the states of Eq. 8, and how many of its
+first latents are given.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +37,27 @@ def checked_shares(shares: dict[str, float]) -> dict[str, float]:
     if not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
         raise ValueError(f"the shares sum to {sum(shares.values()):g}: let them sum to 1")
     return shares
+
+
+def checked_leading(shares: dict[int, float]) -> dict[int, float]:
+    """The shares themselves, where they are shares of numbers of leading latents.
+
+    Raises:
+        ValueError: a share that is not above 0, or a sum that is not 1.
+    """
+    for leading, share in shares.items():
+        if not share > 0:
+            raise ValueError(f"the share of {leading} leading latents is {share}: use more than 0, or leave it out")
+    if not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
+        raise ValueError(f"the shares sum to {sum(shares.values()):g}: let them sum to 1")
+    return shares
+
+
+def draw_leading(shares: dict[int, float], rng: np.random.Generator) -> int:
+    """How many leading latents an example gives; the same draw whatever order the shares are written in."""
+    choices = sorted(shares)
+    weights = np.array([shares[leading] for leading in choices])
+    return choices[rng.choice(len(choices), p=weights / weights.sum())]
 
 
 def draw_state(shares: dict[str, float], rng: np.random.Generator) -> frozenset[str]:

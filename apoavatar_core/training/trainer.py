@@ -176,5 +176,5 @@ class Trainer:
         if self.accelerator.is_main_process:
             writer = self.accelerator.get_tracker("tensorboard", unwrap=True)
             for name, film in films.items():
-                log_film(writer, name, film, self.clips.fps, self.step, self.config.run / "samples")
+                log_film(writer, name, film, self.clips.rates[0], self.step, self.config.run / "samples")
         self.accelerator.wait_for_everyone()

@@ -30,7 +30,7 @@ class StubClips:
     def of_length(self, latent_frames: int) -> np.ndarray:
         return np.nonzero(self.lengths >= latent_frames)[0]
 
-    def clip(self, index: int, latent_frames: int) -> dict[str, Tensor]:
+    def clip(self, index: int, latent_frames: int, start: int = 0) -> dict[str, Tensor]:
         latents = (16, latent_frames, 2, 2)
         return {
             "latents": torch.full(latents, index + 1.0),

@@ -157,7 +157,7 @@ def test_every_file_says_what_made_it(folder, encoders) -> None:
     from apoavatar_core.data.settings import identity
 
     clips = PreparedClips(folder)
-    assert (clips.fps, clips.audio_encoder) == (20, "log_mel_40")
+    assert (clips.rates, clips.audio_encoder) == ((20, 20), "log_mel_40")
     written = json.loads(read_metadata(folder / "clip.safetensors")["prepared"])
     assert (written["width"], written["height"], written["frames"]) == (96, 64, 9)
     assert (written["vae"], written["text_encoder"]) == (identity(presets.TINY_VAE), identity(presets.TINY_T5))
@@ -237,6 +237,25 @@ def test_a_clip_s_beginning_is_the_beginning_of_all_its_tensors(folder) -> None:
         clips.of_length(4)
 
 
+def test_a_part_of_a_clip_is_what_the_node_makes_of_a_clip_that_goes_on_there(folder, encoders) -> None:
+    """From latent frame 1 on, which is frame 4: its first latent frame shows the pose of that frame alone."""
+    from apoavatar_core.conditioning.pose import grouped_frames, grouped_gate
+    from apoavatar_core.conditioning.voice import voice_of, voice_windows
+    from apoavatar_core.data.prepared import PreparedClips
+
+    clips, stored = PreparedClips(folder), OneClip().load("clip")
+    whole, part = clips.clip(0, 3), clips.clip(0, 2, start=1)
+    assert torch.equal(part["latents"], whole["latents"][:, 1:]) and torch.equal(part["mouth"], whole["mouth"][1:])
+    assert torch.equal(part["reference"], whole["reference"][:, :2])
+    voice = voice_of(encoders.audio_encoder.encode_audio(torch.from_numpy(stored.speech)[None, None], 16_000), "log_mel_40")
+    heard = voice_windows(voice, 5, FORMAT.fps, start=4)
+    assert torch.allclose(part["audio"], heard, atol=2e-3 * float(heard.abs().max()))
+    second, third = (whole["pose"][:, latent].unflatten(0, (4, 3)) for latent in (1, 2))
+    film = torch.cat([second[3:], third]).movedim(1, -1)
+    assert torch.equal(part["pose"], grouped_frames(film)) and not torch.equal(second[2], second[3])
+    assert torch.equal(grouped_gate(part["dropout"]), grouped_gate(whole["dropout"][4:]))
+
+
 def test_latents_are_normalised_as_wan_s_are(folder) -> None:
     from comfy.latent_formats import Wan21
 
@@ -300,3 +319,23 @@ def test_an_adapter_for_another_frame_rate_is_refused(trainer, config, prepared,
         trainer(changed(config, run=tmp_path / "second", data=tmp_path / "faster", adapter=Adapter(file=file)))
     fresh = trainer(changed(config, run=tmp_path / "third", data=tmp_path / "faster"))
     assert fresh.model.adapter.config.fps == 25
+
+
+def test_clips_of_two_frame_rates_lie_in_two_folders(trainer, config, prepared, tmp_path) -> None:
+    from apoavatar_core.checkpoints.adapter_file import read_adapter
+    from apoavatar_core.data.prepared import PreparedClips
+
+    for path in sorted(prepared.glob("*.safetensors")):
+        for rate in (25, 24):
+            made = json.loads(read_metadata(path)["prepared"]) | {"fps": float(rate)}
+            write_tensors(tmp_path / f"clips/{rate}" / path.name, load_file(path), {"prepared": json.dumps(made)})
+    clips = PreparedClips(tmp_path / "clips")
+    assert len(clips.paths) == len(clips.lengths) == 8 and clips.rates == (24, 25)
+    run = trainer(changed(config, data=tmp_path / "clips", stages=(changed(config.stages[0], steps=1),)))
+    assert {run.clips.paths[run.source.clip_at(position, 3)].parent.name for position in range(8)} == {"24", "25"}
+    run.run()
+    written, _ = read_adapter(config.run / "adapter.safetensors")
+    assert (written.fps, written.highest_fps) == (24, 25)
+    write_tensors(tmp_path / "clips/25/other.safetensors", load_file(path), {"prepared": json.dumps(made)})
+    with pytest.raises(ValueError, match="other.safetensors was prepared with fps 24.0, not 25.0"):
+        PreparedClips(tmp_path / "clips")
