@@ -44,9 +44,13 @@ def load_vae(path: Path) -> comfy.sd.VAE:
 
 
 def load_text_encoder(path: Path, embedding_folders: list[str] | None = None) -> comfy.sd.CLIP:
-    """CLIP of a umt5 file."""
+    """CLIP of a umt5 file: Wan's, or one that carries its tokenizer and its dimensions, as the tiny preset's does."""
+    path = existing(path)
+    metadata = read_metadata(path) if path.suffix == ".safetensors" else {}
+    if "config" in metadata:
+        return text_encoder(read_tensors(path), json_field(metadata, "config", path))
     return comfy.sd.load_clip(
-        [str(existing(path))], embedding_directory=embedding_folders, clip_type=comfy.sd.CLIPType.WAN
+        [str(path)], embedding_directory=embedding_folders, clip_type=comfy.sd.CLIPType.WAN
     )
 
 
@@ -82,9 +86,8 @@ def load_clip_vision(path: Path):
 
 
 def load_tiny_text_encoder() -> comfy.sd.CLIP:
-    """CLIP of the tiny preset's T5; its file carries the tokenizer and the dimensions."""
-    metadata, tensors = read_metadata(presets.TINY_T5), read_tensors(presets.TINY_T5)
-    return text_encoder(tensors, json_field(metadata, "config", presets.TINY_T5))
+    """CLIP of the tiny preset's T5."""
+    return load_text_encoder(presets.TINY_T5)
 
 
 def text_encoder(tensors: dict[str, torch.Tensor], config: dict) -> comfy.sd.CLIP:

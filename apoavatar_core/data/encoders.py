@@ -109,7 +109,7 @@ def load_encoders(
     }
     return Encoders(
         vae=load_vae(files["vae"]),
-        text_encoder=loading.load_text_encoder(text_encoder) if text_encoder else loading.load_tiny_text_encoder(),
+        text_encoder=loading.load_text_encoder(files["text_encoder"]),
         audio_encoder=loading.load_audio_encoder(audio_encoder) if audio_encoder else LogMelEncoder(),
         clip_vision=loading.load_clip_vision(clip_vision) if clip_vision else None,
         files={name: identity(Path(path)) if path else "none" for name, path in files.items()},
