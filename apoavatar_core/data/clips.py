@@ -15,6 +15,7 @@ import numpy as np
 
 from ..files import whole_file, write_whole
 from ..waveform import check_fps
+from .voice import WholeVoice
 
 BANK = "bank.json"
 """Says of a bank's clips what they have in common."""
@@ -38,33 +39,36 @@ class ClipFormat:
 
 @dataclass(frozen=True)
 class StoredClip:
-    """One clip of the bank.
+    """One clip, a piece of a film.
 
-    frames: uint8 [T, H, W, 3] (memory map); speech: float32 [S] at 16 kHz; keypoints: OpenPose dicts, one a frame.
+    frames: uint8 [T, H, W, 3] (memory map); voice: of the whole film, in which the clip begins with frame `first`;
+    keypoints: OpenPose dicts, one a frame.
     """
 
     frames: np.ndarray
-    speech: np.ndarray
+    voice: WholeVoice
+    first: int
     keypoints: list[dict]
     caption: str
 
 
 def _paths(folder: Path, seed: int) -> tuple[Path, Path, Path]:
-    return folder / f"{seed:06d}.frames.npy", folder / f"{seed:06d}.speech.npy", folder / f"{seed:06d}.json"
+    return folder / f"{seed:06d}.frames.npy", folder / f"{seed:06d}.voice.npy", folder / f"{seed:06d}.json"
 
 
 def _draw(folder: Path, seed: int, frames: int, size: int, fps: float, held_out: bool) -> None:
-    frames_path, speech_path, facts_path = _paths(folder, seed)
+    frames_path, voice_path, facts_path = _paths(folder, seed)
     if facts_path.exists():
         return
     from ..synthetic import synthesize_clip
 
     clip = synthesize_clip(seed, frames=frames, size=size, fps=fps, held_out=held_out)
-    for path, array in ((frames_path, clip.frames), (speech_path, clip.speech)):
+    for path, array in ((frames_path, clip.frames), (voice_path, clip.voice)):
         with whole_file(path) as unfinished:
             np.save(unfinished, array)
+    facts = {"caption": clip.caption, "first": round(clip.start * fps), "keypoints": clip.keypoints}
     # Last: its presence says that the clip is whole.
-    write_whole(facts_path, json.dumps({"caption": clip.caption, "keypoints": clip.keypoints}))
+    write_whole(facts_path, json.dumps(facts))
 
 
 def _end_with_parent() -> None:
@@ -113,10 +117,18 @@ def read_format(folder: Path) -> ClipFormat:
 
 
 def load_clip(folder: Path, seed: int) -> StoredClip:
-    """The clip of `seed`, its frames as a memory map."""
-    _, speech_path, facts_path = _paths(folder, seed)
+    """The clip of `seed`, its frames as a memory map.
+
+    Raises:
+        ValueError: it was drawn before banks held whole voices.
+    """
+    _, voice_path, facts_path = _paths(folder, seed)
     facts = json.loads(facts_path.read_text())
-    return StoredClip(load_frames(folder, seed), np.load(speech_path), facts["keypoints"], facts["caption"])
+    try:
+        voice = WholeVoice(np.load(voice_path))
+        return StoredClip(load_frames(folder, seed), voice, facts["first"], facts["keypoints"], facts["caption"])
+    except (FileNotFoundError, KeyError):
+        raise ValueError(f"{folder} holds no whole voice of clip {seed}: draw the clips again, into another folder") from None
 
 
 def load_frames(folder: Path, seed: int) -> np.ndarray:

@@ -13,14 +13,19 @@ from torch import Tensor
 
 from ..checkpoints import presets
 from ..comfyui import loading
-from ..conditioning.voice import voice_of, voice_windows
+from ..conditioning.voice import Voice, voice_of, voice_windows
 from ..log_mel import LogMelEncoder
 from ..precision import autocast
 from ..waveform import SAMPLE_RATE
 from .settings import identity
+from .voice import WholeVoice
 
 GREY = 127.5
 """What Wan's image-to-video models see where nothing is given."""
+LONGEST_HEARD = 30.0
+"""Seconds of a voice that an audio encoder model hears at once; its attention grows with their square."""
+AROUND = 5.0
+"""Seconds before and after a clip that it hears of a longer one."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,21 @@ class Encoders:
         films[:, 0] = portraits
         return self.videos(films)
 
-    def voice(self, speech: np.ndarray, frames: int, fps: float) -> Tensor:
-        """16 kHz samples [S] of the whole film → features [8, T_lat, D] around each latent frame."""
-        encoded = self.audio_encoder.encode_audio(torch.from_numpy(speech)[None, None], SAMPLE_RATE)
-        return voice_windows(voice_of(encoded, self.audio_kind), frames, fps).cpu()
+    def voice(self, voice: WholeVoice, first: int, frames: int, fps: float) -> Tensor:
+        """Features [8, T_lat, D] around each latent frame of a clip that begins with frame `first` of a film.
+
+        The encoder hears the whole film, as at inference. Of films that are too long for the attention of its layers it
+        hears the clip with what is said around it.
+        """
+        if isinstance(self.audio_encoder, LogMelEncoder) or voice.seconds <= LONGEST_HEARD:
+            return voice_windows(voice.once(("features", self.audio_encoder), self._heard), frames, fps, first).cpu()
+        before = min(first, round(AROUND * fps))
+        part = voice.piece(first - before, before + frames + round(AROUND * fps), fps)
+        return voice_windows(self._heard(part), frames, fps, before).cpu()
+
+    def _heard(self, samples: np.ndarray) -> Voice:
+        encoded = self.audio_encoder.encode_audio(torch.from_numpy(samples)[None, None], SAMPLE_RATE)
+        return voice_of(encoded, self.audio_kind)
 
     def prompt(self, text: str) -> Tensor:
         """Embedding [L, d] of a text."""

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from ..waveform import SAMPLE_RATE, mono_16k
+from .voice import WholeVoice
 
 ROUNDING = 1e-6
 """Seconds by which two times that are meant to be the same may differ."""
@@ -23,6 +24,8 @@ PREROLL = 0.5
 """Seconds of sound that are decoded before a part and dropped: a decoder's first frames lack those before them."""
 MARGIN = 0.05
 """Seconds of sound on both sides of a part that its resampling may look at."""
+AT_ONCE = 60.0
+"""Seconds of sound that are decoded together; an hour of stereo at 48 kHz would fill more than a gigabyte."""
 SEEK_BACK = (0.0, 5.0, math.inf)
 """Seconds before the wanted moment, tried in turn: films are sought by the time of decoding, and a picture that is shown
 before a key frame may need the key frame before that.
@@ -95,6 +98,16 @@ class Film:
         if len(found) < len(wanted):
             raise ValueError(f"{self.name} cannot be decoded (of {len(wanted)} pictures {len(found)} are whole)")
         return np.stack([found[begin] for begin in shown.tolist()]), numbers
+
+    @cached_property
+    def voice(self) -> WholeVoice:
+        """All that is heard from the start to the end of its pictures, mono at 16 kHz.
+
+        Raises:
+            ValueError: the film has no sound at all.
+        """
+        starts = [AT_ONCE * number for number in range(max(1, math.ceil(self.seconds / AT_ONCE)))]
+        return WholeVoice(np.concatenate([self.speech(start, min(AT_ONCE, self.seconds - start)) for start in starts]))
 
     def speech(self, start: float, seconds: float) -> np.ndarray:
         """The sound from `start` on, mono float32 at 16 kHz; silence where the film has none.

@@ -72,8 +72,7 @@ def read_piece(film: Film, number: int, format: ClipFormat, sidecar: Sidecar) ->
     caption = read_caption(sidecar(CAPTION), film.name)
     frames, numbers = film.pictures(first, format.frames, format.fps, format.width, format.height)
     pose = read_pose(sidecar(POSE), film)
-    speech = film.speech(first / format.fps, format.frames / format.fps)
-    return StoredClip(frames, speech, [NOBODY if pose is None else pose[n] for n in numbers], caption)
+    return StoredClip(frames, film.voice, first, [NOBODY if pose is None else pose[n] for n in numbers], caption)
 
 
 def read_caption(content: bytes | None, film: str) -> str:

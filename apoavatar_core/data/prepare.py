@@ -17,10 +17,9 @@ from torch import Tensor
 from ..checkpoints.safe_file import write_tensors
 from ..conditioning.pose import grouped_frames
 from ..pose import canvas_size, from_frame, in_middle_of, render_pose
-from ..refocusing import RefocusingConfig, refocus
+from ..refocusing import RefocusingConfig
 from ..shares import share_of
 from ..speaking_prompt import SPEAKING_PROMPT, append_tokens
-from ..waveform import SAMPLE_RATE
 from .clips import ClipFormat, StoredClip
 from .encoders import Encoders
 from .mouth import mouth_cells
@@ -46,15 +45,15 @@ def prepare_clip(
     rendered = torch.from_numpy(render_pose(people, width, height))
     text = encoders.prompt(stored.caption)
     portrait = encoders.portrait(stored.frames[0])
-    gate = refocus(stored.speech, SAMPLE_RATE, frames, settings.fps, settings.refocusing)
+    dropout = stored.voice.dropout(stored.first, frames, settings.fps, settings.refocusing)
     return {
         "latents": latents.half(),
         "reference": reference.half(),
-        "audio": encoders.voice(stored.speech, frames, settings.fps).half(),
+        "audio": encoders.voice(stored.voice, stored.first, frames, settings.fps).half(),
         "pose": grouped_frames(rendered),
         "mouth": mouth_cells(people, *latents.shape[2:]),
         "posed": torch.tensor(any(person.points[:, 2].any() for person in people)),
-        "dropout": torch.from_numpy(gate.dropout).float(),
+        "dropout": torch.from_numpy(dropout).float(),
         "text": text.half(),
         "null_text": encoders.prompt("").half(),
         "speaking_text": append_tokens(text[None], encoders.prompt(SPEAKING_PROMPT)[None])[0].half(),

@@ -13,7 +13,7 @@ from ..refocusing import RefocusingConfig
 
 KEY = "prepared"
 """Of the metadata."""
-VERSION = 3
+VERSION = 4
 """Grows when the meaning of a tensor changes."""
 
 

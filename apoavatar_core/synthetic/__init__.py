@@ -4,7 +4,7 @@
 `sample_identity`, `synthesize_speech`, `speech_motion`, `draw_frame`, `frame_keypoints`.
 """
 
-from .caption import describe
+from .caption import describe, facts_told
 from .clip import Clip, Performance, draw_clip, synthesize_clip, synthesize_performance
 from .drawing import draw_background, draw_frame
 from .identity import Identity, sample_identity
@@ -23,6 +23,7 @@ __all__ = [
     "draw_background",
     "draw_clip",
     "draw_frame",
+    "facts_told",
     "frame_keypoints",
     "sample_identity",
     "speech_motion",

@@ -103,6 +103,19 @@ def describe(identity: Identity, wording: int = 0) -> str:
     return re.sub(r"\ba (?=[aeiou])", "an ", text)
 
 
+def facts_told(identity: Identity) -> dict[str, str | bool]:
+    """What every caption of the identity tells, whatever its wording: fields of `Identity` with their values."""
+    told = dict.fromkeys(
+        ("skin", "hair_style", "beard", "glasses", "garment", "clothes_colour", "background", "wall_colour")
+        + ("gesture_shape", "gesture_hands", "gesture_size", "gesture_energy")
+    )
+    if identity.beard or identity.hair_style not in ("bald", "headscarf"):
+        told["hair_colour"] = None
+    if identity.hair_style == "headscarf":
+        told["scarf_colour"] = None
+    return {name: getattr(identity, name) for name in told}
+
+
 def _listed(items: list[str]) -> str:
     """The items with commas, and "and" before the last."""
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))

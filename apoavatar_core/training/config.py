@@ -81,7 +81,8 @@ class Adapter(Settings):
 class Conditions(Settings):
     """Which conditions the examples keep, and how much of the pose.
 
-    states: share of the examples in each of `STATES`, 0 for those that are not named. pose_scheme: one of `PoseScheme`,
+    states: share of the examples in each of `STATES`, 0 for those that are not named. speaking: share of the captions that
+    carry the speaking prompt (§4.1); both kinds are met at inference. pose_scheme: one of `PoseScheme`,
     the rows of Table 4. Of the examples with a pose the share `whole_pose` sees it in every frame, as in the hard mode
     (A.1), and the share `soft_gate` weighed by the scheme's probability to keep each frame, as the refocused mode does;
     all others through a mask of 0 and 1 that is drawn with that probability.
@@ -92,6 +93,7 @@ class Conditions(Settings):
     """
 
     states: Annotated[dict[str, float], AfterValidator(checked_shares)] = Field(default_factory=lambda: dict(SHARES))
+    speaking: Share = 0.5
     pose_scheme: PoseScheme = PoseScheme.REFOCUSING
     whole_pose: Share = 0.3
     soft_gate: Share = 0.0

@@ -24,9 +24,6 @@ from .config import Conditions
 from .pose_schemes import draw_pose_gate
 from .states import draw_leading, draw_state
 
-SPEAKING_SHARE = 0.5
-"""Share of the captions that carry the speaking prompt (§4.1); both kinds are met at inference."""
-
 
 class Purpose(IntEnum):
     """What is drawn at random. Each has a generator of its own, so that runs of one seed see the same clips, states,
@@ -160,7 +157,7 @@ class ExampleSource:
 
     def caption_at(self, position: int, clip: dict[str, Tensor]) -> Tensor:
         """The clip's caption [L, d], with the speaking prompt or without."""
-        speaking = random_numbers(self.seed, Purpose.CAPTION, position).random() < SPEAKING_SHARE
+        speaking = random_numbers(self.seed, Purpose.CAPTION, position).random() < self.conditions.speaking
         return clip["speaking_text" if speaking else "text"]
 
     def gate_at(self, position: int, clip: dict[str, Tensor]) -> Tensor:

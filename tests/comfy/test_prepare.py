@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 
 from apoavatar_core.checkpoints.safe_file import read_metadata, write_tensors
 from apoavatar_core.data.clips import ClipFormat, StoredClip
+from apoavatar_core.data.voice import WholeVoice
 from apoavatar_core.pose import PersonKeypoints, from_frame, to_frame
+from apoavatar_core.refocusing import RefocusingConfig, refocus
 from apoavatar_core.settings import changed
 
 FORMAT = ClipFormat(width=96, height=64, frames=9, fps=20)
@@ -27,10 +29,11 @@ def walking(person: PersonKeypoints, t: int) -> dict:
 
 class OneClip:
     """A presenter in a wide picture, and a pose that was found in a taller one, of which the clip is the middle. The voice
-    goes on for a moment after the last picture.
+    goes on after the last picture, and is louder there.
     """
 
     format = FORMAT
+    voice_frames = 20
 
     def names(self) -> list[str]:
         return ["clip"]
@@ -41,14 +44,14 @@ class OneClip:
 
         rng = np.random.default_rng(5)
         identity, count = sample_identity(rng), FORMAT.frames
-        time = np.arange(round(count / FORMAT.fps * 16_000) + 1000) / 16_000
-        loudness = np.interp(time, [0.05, 0.15, 0.2, 0.3, 0.4], [0, 0.5, 0.05, 0.4, 0.1])
+        time = np.arange(round(self.voice_frames / FORMAT.fps * 16_000)) / 16_000
+        loudness = np.interp(time, [0.05, 0.15, 0.2, 0.3, 0.4, 0.7, 0.9], [0, 0.5, 0.05, 0.4, 0.1, 0.6, 0.1])
         speech = (loudness * np.sin(2 * np.pi * (200 + 1500 * time) * time)).astype(np.float32)
         motion = speech_motion(speech, count, FORMAT.fps, identity, rng)
         frames = np.full((count, 64, 96, 3), 90, np.uint8)
         frames[:, :, :64] = draw_clip(identity, motion, 64)
         keypoints = [walking(from_frame(frame_keypoints(identity, motion, t, 64)), t) for t in range(count)]
-        return StoredClip(frames, speech, keypoints, "a man")
+        return StoredClip(frames, WholeVoice(speech), 0, keypoints, "a man")
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +98,9 @@ def conditioned(node, encoders, pose_mode: str, speaking: bool) -> SimpleNamespa
 
     stored, fps, frames = OneClip().load("clip"), FORMAT.fps, FORMAT.frames
     _, clip, vae, audio_encoder = node("ApoAvatarLoadModels").execute({"preset": "tiny"}).result
-    audio = {"waveform": torch.from_numpy(stored.speech)[None, None], "sample_rate": 16_000}
+    audio = {"waveform": torch.from_numpy(stored.voice.samples)[None, None], "sample_rate": 16_000}
     (features,) = AudioEncoderEncode.execute(audio_encoder, audio).result
-    gate = node("ApoAvatarLoudnessRefocusing").execute(audio, fps, frames, 10.0, 0.5, 8.0, 5.0, 95.0).result[0]
+    gate = node("ApoAvatarLoudnessRefocusing").execute(audio, fps, OneClip.voice_frames, 10.0, 0.5, 8.0, 5.0, 95.0).result[0]
     picture = torch.from_numpy(stored.frames[:1]).float() / 255
     (seen,) = node("CLIPVisionEncode")().encode(encoders.clip_vision, picture, "center")
     positive, negative = (node("CLIPTextEncode")().encode(clip, text)[0] for text in (stored.caption, ""))
@@ -140,6 +143,42 @@ def test_a_prepared_clip_equals_what_the_node_makes_of_the_same_picture_pose_and
     # The node's VAE may compute in another precision than `prepare`'s.
     reference = load_file(folder / "clip.safetensors")["reference"].float()
     assert close(reference, refocused.extras["concat_latent_image"][0], share=0.02)
+
+
+def test_a_piece_hears_and_weighs_what_the_whole_voice_does_there(encoders, tmp_path) -> None:
+    from apoavatar_core.conditioning.voice import voice_of, voice_windows
+    from apoavatar_core.data.prepare import prepare
+
+    class Later(OneClip):
+        def load(self, name: str) -> StoredClip:
+            return replace(super().load(name), first=7)
+
+    prepare(Later(), tmp_path, encoders)
+    prepared, voice = load_file(tmp_path / "clip.safetensors"), OneClip().load("clip").voice.samples
+    whole = refocus(voice, 16_000, OneClip.voice_frames, FORMAT.fps, RefocusingConfig()).dropout
+    assert torch.equal(prepared["dropout"], torch.from_numpy(whole[7:16]))
+    # What is loud within the piece is not what is loud in the whole voice.
+    alone = refocus(voice[5600:12_800], 16_000, 9, FORMAT.fps, RefocusingConfig()).dropout
+    assert np.abs(alone - whole[7:16]).max() > 0.1
+    heard = voice_of(encoders.audio_encoder.encode_audio(torch.from_numpy(voice)[None, None], 16_000))
+    assert torch.equal(prepared["audio"], voice_windows(heard, 9, FORMAT.fps, 7).half())
+
+
+def test_a_long_voice_is_heard_around_the_piece(encoders) -> None:
+    class Numbers:
+        """Hears every 20 ms which sample it is at."""
+
+        name = "log_mel_40"
+
+        def encode_audio(self, audio, sample_rate):
+            rows = audio[0, :, ::320].T[None]
+            return {"encoded_audio_all_layers": [torch.cat([rows, rows[:, -1:]], 1)], "encoder": self.name}
+
+    voice = WholeVoice(np.arange(100 * 16_000, dtype=np.float32))
+    for first in (2, 1000, 2380):
+        heard = replace(encoders, audio_encoder=Numbers()).voice(voice, first, 9, 25)[0, :, 0]
+        for latent, expected in enumerate(4 * np.arange(3) + first - 5):
+            assert float(heard[latent]) == 640 * max(expected, 0)
 
 
 def test_the_mouth_is_where_the_clip_shows_it(folder) -> None:

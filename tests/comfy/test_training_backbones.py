@@ -176,9 +176,10 @@ def test_wans_own_encoders_reach_every_weight_of_an_image_to_video_backbone(trai
     clip, stored = load_file(tmp_path / "prepared" / "000000.safetensors"), bank.load("000000")
     assert clip["portrait"].shape == (257, 1280)
     # Latent frame 1 ends two feature rows behind video frame 4, whose moment is row 50 · 6 / 24 of the encoder's.
-    layers = encoders.audio_encoder.encode_audio(torch.from_numpy(stored.speech)[None, None], 16_000)["encoded_audio_all_layers"]
+    row, rest = divmod(50 * (stored.first + 6) / 24, 1)
+    layers = encoders.audio_encoder.encode_audio(torch.from_numpy(stored.voice.samples)[None, None], 16_000)["encoded_audio_all_layers"]
     rows = torch.cat(layers[1:], -1)[0]
-    expected = rows[12] + 0.5 * (rows[13] - rows[12])
+    expected = rows[int(row)] + rest * (rows[int(row) + 1] - rows[int(row)])
     assert (clip["audio"][7, 1].float() - expected.cpu()).abs().max() < 0.01 * expected.abs().max()
 
     never = changed(config.conditions, states={"S4": 1.0})

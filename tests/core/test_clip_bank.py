@@ -18,8 +18,8 @@ def bank(tmp_path) -> Path:
     """A bank of one black clip of five frames."""
     draw_bank(tmp_path, clips=0, frames=5, size=32, workers=1, fps=25)
     np.save(tmp_path / "000007.frames.npy", np.zeros((5, 32, 32, 3), np.uint8))
-    np.save(tmp_path / "000007.speech.npy", np.ones(3200, np.float32))
-    (tmp_path / "000007.json").write_text(json.dumps({"caption": "night", "keypoints": [{"people": []}] * 5}))
+    np.save(tmp_path / "000007.voice.npy", np.ones(8000, np.float32))
+    (tmp_path / "000007.json").write_text(json.dumps({"caption": "night", "first": 3, "keypoints": [{"people": []}] * 5}))
     (tmp_path / "000008.frames.npy").write_bytes(b"a clip that is not whole yet")
     return tmp_path
 
@@ -30,8 +30,14 @@ def test_a_bank_says_what_its_clips_have_in_common(bank) -> None:
     assert found.format == ClipFormat(32, 32, 5, 25)
     assert found.names() == ["000007"]
     clip = found.load("000007")
-    assert clip.frames.shape == (5, 32, 32, 3) and clip.speech.sum() == 3200 and clip.caption == "night"
+    assert clip.frames.shape == (5, 32, 32, 3) and clip.voice.samples.sum() == 8000 and clip.first == 3 and clip.caption == "night"
     assert len(clip.keypoints) == 5
+
+
+def test_a_bank_without_whole_voices_is_refused(bank) -> None:
+    (bank / "000007.voice.npy").rename(bank / "000007.speech.npy")
+    with pytest.raises(ValueError, match="holds no whole voice of clip 7: draw the clips again, into another folder"):
+        source_in(bank).load("000007")
 
 
 @pytest.mark.parametrize("asked", [{"fps": 24.0}, {"width": 64}, {"frames": 9}])

@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 
+from apoavatar_core.data import film as film_module
 from apoavatar_core.data.clips import ClipFormat
 from apoavatar_core.data.film import Film, fit
 from apoavatar_core.data.films import VideoFolder
@@ -81,8 +82,11 @@ def test_a_film_is_cut_to_its_very_last_frame(folder) -> None:
         films.load("talk_0003")
 
 
-def test_the_sound_of_a_piece_is_its_own(folder) -> None:
-    quiet, loud = (source(folder).load(name).speech for name in ("talk_0000", "talk_0001"))
+def test_a_piece_carries_the_sound_of_the_whole_film_and_knows_its_own(folder) -> None:
+    first, second = (source(folder).load(name) for name in ("talk_0000", "talk_0001"))
+    assert (first.first, second.first) == (0, 17)
+    assert len(first.voice.samples) == len(second.voice.samples) == 32_000
+    quiet, loud = (clip.voice.piece(clip.first, 17, 24) for clip in (first, second))
     assert len(quiet) == len(loud) == round(17 / 24 * 16_000)
     assert np.abs(quiet).max() < 0.02
     assert np.abs(loud[-4000:]).max() > 0.3
@@ -196,6 +200,16 @@ def test_a_part_of_the_sound_is_what_decoding_all_of_it_gives(long_film) -> None
         # Before the first and behind the last sample of all a resampler takes for heard what it likes.
         inner = slice(50, min(len(theirs), 15_900))
         assert np.abs(ours[inner] - theirs[inner]).max() < 1e-4
+
+
+def test_the_sound_of_a_long_film_is_decoded_part_by_part(long_film, monkeypatch) -> None:
+    if long_film.suffix == ".mkv":
+        pytest.skip("Matroska rounds times, by which parts may be shifted")
+    at_once = Film(long_film, "film").voice.samples
+    monkeypatch.setattr(film_module, "AT_ONCE", 5.0)
+    in_parts = Film(long_film, "film").voice.samples
+    assert at_once.shape == in_parts.shape and np.abs(at_once).max() > 0.1
+    assert np.abs(at_once - in_parts).max() < 1e-4
 
 
 def test_lossy_sound_is_the_same_from_the_middle_on(folder) -> None:
@@ -314,7 +328,8 @@ def test_a_shard_holds_the_same_clips_as_a_folder(folder, tmp_path_factory) -> N
     assert found.names() == ["part-0001_000000_0000", "part-0001_000000_0001"]
     for piece in ("0001", "0000"):
         ours, theirs = found.load(f"part-0001_000000_{piece}"), source(folder).load(f"talk_{piece}")
-        assert np.array_equal(ours.frames, theirs.frames) and np.array_equal(ours.speech, theirs.speech)
+        assert np.array_equal(ours.frames, theirs.frames) and ours.first == theirs.first
+        assert np.array_equal(ours.voice.samples, theirs.voice.samples)
         assert ours.caption == theirs.caption and ours.keypoints == theirs.keypoints
 
 
