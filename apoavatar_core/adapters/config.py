@@ -28,7 +28,7 @@ class AdapterConfig:
     reference_latent: its backbone is shown the portrait in a frame of tokens beside the video (Wan's ref_conv).
     normalized_pose: the prior of a latent frame is in proportion to how much of its four pose frames is kept.
     keys_know_places: the keys of Eq. 6 get the (y, x) of their token. Files from before these four lack them.
-    fps, window: frame rate and number of video frames of the training clips. highest_fps: the highest frame rate, where they have
+    fps, window: frame rate and number of video frames of the training examples. highest_fps: the highest frame rate, where they have
         several; fps is then the lowest.
     """
 

@@ -82,10 +82,17 @@ def _end_with_parent() -> None:
 
 
 def draw_bank(
-    folder: Path, clips: int, frames: int, size: int, workers: int, fps: float = 24.0, held_out: bool = False
+    folder: Path,
+    clips: int,
+    frames: int,
+    size: int,
+    workers: int,
+    fps: float = 24.0,
+    held_out: bool = False,
+    first: int = 0,
 ) -> None:
-    """Draw clips with the seeds 0 … clips−1 into `folder`; those already there are kept. `held_out` ones show people and
-    speak with voices that the others don't have.
+    """Draw clips with the seeds first … first + clips − 1 into `folder`; those already there are kept. `held_out` ones
+    show people and speak with voices that the others don't have.
 
     Raises:
         ValueError: they are of another format.
@@ -97,7 +104,7 @@ def draw_bank(
             raise ValueError(f"--out: {folder} holds clips of {drawn}, not {wanted}: draw those into another folder")
     write_whole(folder / BANK, json.dumps(asdict(wanted)))
     with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
-        jobs = [pool.submit(_draw, folder, seed, frames, size, fps, held_out) for seed in range(clips)]
+        jobs = [pool.submit(_draw, folder, seed, frames, size, fps, held_out) for seed in range(first, first + clips)]
         for done, job in enumerate(jobs, 1):
             job.result()
             if done % 50 == 0 or done == clips:

@@ -18,7 +18,7 @@ class RunFolder:
 
     Attributes:
         recipe: what the run began with.
-        clips, held_out: drawn clips to learn from and to look at.
+        clips, held_out: drawn clips to learn from, a bank for each frame rate, and to look at, one bank.
         prepared, prepared_held_out: the same, prepared.
         vae, dit, keypoints: folders of the trainings.
         presets: the finished files, in the folders and under the names that the pack ships them with.
@@ -32,6 +32,10 @@ class RunFolder:
         self.prepared, self.prepared_held_out = root / "prepared", root / "prepared_held_out"
         self.vae, self.dit, self.keypoints = root / "vae", root / "dit", root / "keypoints"
         self.presets, self.measures, self.page = root / "presets", root / "measures.json", root / "page" / "index.html"
+
+    def bank(self, fps: float) -> Path:
+        """Of the drawn clips to learn from of a frame rate."""
+        return self.clips / f"{fps:g}"
 
     def shipped(self, preset: Path) -> Path:
         """The run's file in the place of one of the pack's presets."""

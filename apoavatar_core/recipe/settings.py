@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..data.clips import ClipFormat
-from ..settings import Count, Positive, Settings, WholeNumber, read_settings
+from pydantic import Field, model_validator
+
+from ..settings import Count, Positive, Settings, WholeNumber, changed, read_settings
 
 RECIPE = Path(__file__).resolve().parents[1] / "tiny" / "configs" / "recipe.yaml"
 """The tiny preset's."""
@@ -13,7 +14,8 @@ RECIPE = Path(__file__).resolve().parents[1] / "tiny" / "configs" / "recipe.yaml
 
 class Clips(Settings):
     """Drawn clips: `count` to learn from, as far as `minutes` let (no limit when left out), and `held_out` of people and
-    voices that those don't have, to look at. size: of a side in pixels.
+    voices that those don't have, to look at. size: of a side in pixels. fps: frame rate of all of them; others: how many
+    more there are to learn from of other frame rates, which the VAE does without.
     """
 
     count: Count
@@ -21,11 +23,25 @@ class Clips(Settings):
     size: Count = 128
     frames: Count = 49
     fps: Positive = 24.0
+    others: dict[Positive, Count] = Field(default_factory=dict)
     minutes: Positive | None = None
 
+    @model_validator(mode="after")
+    def others_are_others(self) -> Clips:
+        if self.fps in self.others:
+            raise ValueError(f"others: {self.fps:g} is the rate of fps: count those clips in count")
+        return self
+
     @property
-    def format(self) -> ClipFormat:
-        return ClipFormat(self.size, self.size, self.frames, self.fps)
+    def counts(self) -> dict[float, int]:
+        """How many there are to learn from, by their frame rates."""
+        return {self.fps: self.count} | self.others
+
+    def of(self, total: int) -> Clips:
+        """Fewer, in proportion at every frame rate, so that `total` are left to learn from; but one at each."""
+        whole = sum(self.counts.values())
+        count, *others = (max(1, count * total // whole) for count in self.counts.values())
+        return changed(self, count=count, others=dict(zip(self.others, others)))
 
 
 class Part(Settings):

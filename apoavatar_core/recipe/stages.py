@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checkpoints.adapter_file import read_adapter
 from ..checkpoints.presets import TINY_ADAPTER, TINY_DIT, TINY_POSE, TINY_T5, TINY_VAE
 from ..comfyui import loading
 from ..data.clips import ClipBank, draw_bank
@@ -56,26 +57,27 @@ class Drawing(Settings):
 
 def draw_clips(recipe: Recipe, run: RunFolder) -> None:
     plan = settled(run.plan("clips"), Clips, lambda: fitting_clips(recipe.clips, run))
-    for folder, count, held_out in ((run.held_out, plan.held_out, True), (run.clips, plan.count, False)):
-        draw(plan, folder, count, held_out)
+    draw_bank(run.held_out, plan.held_out, plan.frames, plan.size, workers(), plan.fps, held_out=True)
+    drawn = 0
+    for fps, count in plan.counts.items():
+        draw_bank(run.bank(fps), count, plan.frames, plan.size, workers(), fps, first=drawn)
+        drawn += count
 
 
 def fitting_clips(clips: Clips, run: RunFolder) -> Clips:
-    """As many as can be drawn within the budget, and no more than asked for."""
+    """As many of each frame rate as can be drawn within the budget, and no more than asked for."""
+    total = sum(clips.counts.values())
 
     def rehearse(stages: tuple[Drawing, ...], folder: Path) -> Path:
         log = Log(folder / "log.jsonl")
         for number in range(stages[0].steps):
-            draw(clips, folder / "clips", min(clips.count, (number + 1) * workers()), held_out=False)
+            count = min(total, (number + 1) * workers())
+            draw_bank(folder / "clips", count, clips.frames, clips.size, workers(), clips.fps)
             log.add(number + 1)
         return log.path
 
-    (drawing,) = fitted((Drawing(steps=-(-clips.count // workers())),), clips.minutes, rehearse, run.root / "rehearsal")
-    return changed(clips, count=min(clips.count, drawing.steps * workers()))
-
-
-def draw(clips: Clips, folder: Path, count: int, held_out: bool) -> None:
-    draw_bank(folder, count, clips.frames, clips.size, workers(), clips.fps, held_out)
+    (drawing,) = fitted((Drawing(steps=-(-total // workers())),), clips.minutes, rehearse, run.root / "rehearsal")
+    return clips.of(min(total, drawing.steps * workers()))
 
 
 def workers() -> int:
@@ -83,18 +85,20 @@ def workers() -> int:
 
 
 def train_vae(recipe: Recipe, run: RunFolder) -> None:
+    bank = run.bank(recipe.clips.fps)
+
     def settle() -> VAETrainingConfig:
         config = read_settings(VAETrainingConfig, recipe.vae.config)
 
         def rehearse(stages: tuple[VAEStage, ...], folder: Path) -> Path:
-            learn_vae(changed(config, stages=stages), run.clips, None, folder)
+            learn_vae(changed(config, stages=stages), bank, None, folder)
             return folder / run.log("vae").name
 
         return changed(config, stages=fitted(config.stages, recipe.vae.minutes, rehearse, run.root / "rehearsal"))
 
     config = settled(run.plan("vae"), VAETrainingConfig, settle)
-    learn_vae(config, run.clips, run.held_out, run.vae)
-    export_run(config, run.clips, run.vae, run.shipped(TINY_VAE))
+    learn_vae(config, bank, run.held_out, run.vae)
+    export_run(config, bank, run.vae, run.shipped(TINY_VAE))
 
 
 def train_text(recipe: Recipe, run: RunFolder) -> None:
@@ -103,8 +107,9 @@ def train_text(recipe: Recipe, run: RunFolder) -> None:
 
 def prepare_clips(recipe: Recipe, run: RunFolder) -> None:
     encoders = load_encoders(run.shipped(TINY_VAE), run.shipped(TINY_T5))
-    for drawn, prepared in ((run.held_out, run.prepared_held_out), (run.clips, run.prepared)):
-        prepare(ClipBank(drawn), prepared, encoders)
+    prepare(ClipBank(run.held_out), run.prepared_held_out, encoders)
+    for bank in map(run.bank, recipe.clips.counts):
+        prepare(ClipBank(bank), run.prepared / bank.name, encoders)
 
 
 def train_dit(recipe: Recipe, run: RunFolder) -> None:
@@ -163,12 +168,13 @@ def load_preset(run: RunFolder) -> tuple:
 
 
 def measure(recipe: Recipe, run: RunFolder) -> None:
-    """What `evaluation presenter` measures, of the finished files, on held-out clips like the run's."""
+    """What `evaluation presenter` measures, of the finished files, on held-out clips as long as the adapter takes."""
     evaluation, clips = presenter.Evaluation([], []), recipe.clips
+    frames = read_adapter(run.shipped(TINY_ADAPTER))[0].window
     if recipe.measured:
         generate, network = TinyGenerator(files=load_preset(run)), load_keypoint_network(run.shipped(TINY_POSE))
     for seed in range(recipe.measured):
-        clip = synthesize_clip(seed, frames=clips.frames, fps=clips.fps, size=clips.size, held_out=True)
+        clip = synthesize_clip(seed, frames=frames, fps=clips.fps, size=clips.size, held_out=True)
         evaluation.add(clip, seed, generate, network)
         print(f"measured {seed + 1}/{recipe.measured} clips", flush=True)
     presenter.write_report(run.measures, evaluation.report() if recipe.measured else {})

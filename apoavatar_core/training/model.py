@@ -122,7 +122,7 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
         trainable.recompute_blocks(dit)
     if has_clip_vision(dit) and "portrait" not in clip:
         raise ValueError("backbone: it wants to look at the portrait; prepare the clips with --clip-vision")
-    window = video_frames(int(clips.lengths.max()))
+    window = video_frames(max(stage.latent_frames for stage in config.stages))
     audio = (clips.audio_encoder, clip["audio"].shape[-1])
     leading = config.conditions.leading
     if leading and set(leading) - {1} and not has_reference_frame(dit):
@@ -181,8 +181,8 @@ def windows_of(dit: nn.Module, leading: Mapping[int, float] | None) -> dict[str,
 def adapter_from_file(
     path: Path, dit: nn.Module, audio: tuple[str, int], window: int, leading: Mapping[int, float] | None
 ) -> ApoAvatarAdapter:
-    """An adapter to go on with, in float32. Its window grows to that of the clips; what is held and what it goes on from
-    becomes what this run trains.
+    """An adapter to go on with, in float32. Its window grows to that of the stages; what is held and what it goes on
+    from becomes what this run trains.
     """
     config, tensors = read_adapter(path)
     if (config.audio_encoder, config.audio_feature_dim) != audio:

@@ -14,7 +14,7 @@ from apoavatar_core.pose import load_keypoint_network
 SMALLEST = {
     "backbone": {"new": {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}},
     "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 1, "pose_channels": 8}},
-    "stages": [{"steps": 1, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3}],
+    "stages": [{"steps": 1, "batch": 2, "latent_frames": 13, "learning_rate": 1e-3, "final_learning_rate": 1e-3}],
 }
 
 

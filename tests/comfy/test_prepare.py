@@ -286,7 +286,7 @@ def test_a_part_of_a_clip_is_what_the_node_makes_of_a_clip_that_goes_on_there(fo
     whole, part = clips.clip(0, 3), clips.clip(0, 2, start=1)
     assert torch.equal(part["latents"], whole["latents"][:, 1:]) and torch.equal(part["mouth"], whole["mouth"][1:])
     assert torch.equal(part["reference"], whole["reference"][:, :2])
-    voice = voice_of(encoders.audio_encoder.encode_audio(torch.from_numpy(stored.speech)[None, None], 16_000), "log_mel_40")
+    voice = voice_of(encoders.audio_encoder.encode_audio(torch.from_numpy(stored.voice.samples)[None, None], 16_000), "log_mel_40")
     heard = voice_windows(voice, 5, FORMAT.fps, start=4)
     assert torch.allclose(part["audio"], heard, atol=2e-3 * float(heard.abs().max()))
     second, third = (whole["pose"][:, latent].unflatten(0, (4, 3)) for latent in (1, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,16 +14,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from apoavatar_core.checkpoints.adapter_file import read_adapter
+
 ROOT = Path(__file__).resolve().parents[2]
 RATES = {"learning_rate": 0.01, "final_learning_rate": 0.001}
 RECIPE = {
     "recipe": {
-        "clips": {"count": 4, "held_out": 2, "size": 64, "frames": 9},
+        "clips": {"count": 2, "others": {25: 2}, "held_out": 2, "size": 64, "frames": 9},
         "vae": {"config": "vae.yaml"},
         "text": {"steps": 1},
         "dit": {"config": "dit.yaml"},
-        "sample_every": 4,
-        "sampled": 2,
+        "sample_every": 12,
+        "sampled": 1,
         "keypoints": {"config": "keypoints.yaml", "minutes": 60},
         "measured": 0,
     },
@@ -33,7 +36,8 @@ RECIPE = {
     "dit": {
         "data": "set by the recipe",
         "run": "too",
-        "backbone": {"new": {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}},
+        "backbone": {"new": {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2, "reference": True}},
+        "conditions": {"leading": {0: 0.2, 1: 0.4, 2: 0.4}},
         "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
         "save_every": 2,
         "stages": [{"steps": steps, "batch": 2, "latent_frames": 3, "warmup": 1, **RATES} for steps in (3, 9)],
@@ -60,10 +64,6 @@ def recipe(tmp_path_factory) -> Path:
 @pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
 def test_a_run_that_was_killed_ends_with_the_files_of_one_that_was_not(recipe, comfyui_folder, tmp_path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    words, how = command(comfyui_folder, "--run", whole, "--config", recipe)
-    done = subprocess.run(words, **how)
-    assert done.returncode == 0, done.stdout
-
     words, how = command(comfyui_folder, "--run", parts, "--config", recipe)
     log = parts / "dit" / "log.jsonl"
     with subprocess.Popen(words, **how) as process:
@@ -72,11 +72,15 @@ def test_a_run_that_was_killed_ends_with_the_files_of_one_that_was_not(recipe, c
         process.send_signal(signal.SIGKILL)
         said = process.stdout.read()
     assert process.returncode == -signal.SIGKILL and not (parts / "dit" / "adapter.safetensors").exists(), said
-    words, how = command(comfyui_folder, "--run", parts)
-    done = subprocess.run(words, **how)
-    assert done.returncode == 0, done.stdout
-    # What was done is not done again.
-    assert "== dit" in done.stdout and "== vae" not in done.stdout
+    # From the same beginnings, a run whose training is not cut in two.
+    shutil.copytree(parts, whole)
+    shutil.rmtree(whole / "dit")
+    for folder in (whole, parts):
+        words, how = command(comfyui_folder, "--run", folder)
+        done = subprocess.run(words, **how)
+        assert done.returncode == 0, done.stdout
+        # What was done is not done again.
+        assert "== dit" in done.stdout and "== vae" not in done.stdout
 
     ours, theirs = ({path.name: path.read_bytes() for path in (run / "presets").rglob("*.*")} for run in (parts, whole))
     assert ours.keys() == theirs.keys() and len(ours) == 5
@@ -88,16 +92,27 @@ def test_a_run_that_was_killed_ends_with_the_files_of_one_that_was_not(recipe, c
     assert "<td>12 of 12, " in page
     pictures = [word.split("'")[1] for word in page.split("<img ")[1:]]
     assert {"dit_loss.png", "keypoints_loss.png", "vae_loss.png", "vae.png"} < set(pictures)
-    assert sum(name.startswith("sheet_") for name in pictures) == 2
+    assert sum(name.startswith("sheet_") for name in pictures) == 1
     assert all((parts / "page" / name).stat().st_size for name in pictures)
     assert json.loads((parts / "plans" / "keypoints.json").read_text())["steps"] == 3
 
-    words, how = command(comfyui_folder, "--run", parts, "--config", other_recipe(recipe))
-    refused = subprocess.run(words, **how)
-    assert refused.returncode != 0 and "began with another recipe" in refused.stdout
+    # Both rates were learned, each from clips of its own.
+    assert {path.name for path in parts.glob("prepared/*/*")} == {f"00000{seed}.safetensors" for seed in range(4)}
+    known = read_adapter(parts / "dit" / "adapter.safetensors")[0]
+    assert (known.fps, known.highest_fps, known.leading_latents, known.reference_latent) == (24, 25, 2, True)
 
 
-def other_recipe(recipe: Path) -> Path:
-    path = recipe.with_name("other.yaml")
-    path.write_text(yaml.safe_dump(RECIPE["recipe"] | {"measured": 1}))
-    return path
+def test_a_run_does_not_go_on_with_another_recipe(recipe, training, tmp_path) -> None:
+    from apoavatar_core.recipe.folder import RunFolder
+    from apoavatar_core.recipe.run import recipe_of, run
+
+    with pytest.raises(ValueError, match="holds no run: begin one without --page"):
+        run(tmp_path, None, only_page=True)
+    begun = recipe_of(RunFolder(tmp_path), recipe)
+    assert recipe_of(RunFolder(tmp_path), None) == recipe_of(RunFolder(tmp_path), recipe) == begun
+    other = recipe.with_name("other.yaml")
+    other.write_text(yaml.safe_dump(RECIPE["recipe"] | {"measured": 1}))
+    with pytest.raises(ValueError, match="began with another recipe"):
+        recipe_of(RunFolder(tmp_path), other)
+    run(tmp_path, None, only_page=True)
+    assert "<td>drawn clips</td><td></td>" in (tmp_path / "page" / "index.html").read_text()

@@ -86,6 +86,12 @@ def test_only_the_branches_of_the_stage_learn_and_all_of_each(trainer, config) -
             assert torch.equal(before[name], after[name]) is (branch not in stages[1].train), name
 
 
+def test_an_adapter_takes_clips_as_long_as_its_longest_examples(trainer, config) -> None:
+    short = changed(config.stages[0], latent_frames=2)
+    for stages, frames in (((short,), 5), ((config.stages[0], short), 9)):
+        assert trainer(changed(config, stages=stages)).model.adapter.config.window == frames
+
+
 def test_a_stage_puts_branches_back_to_the_backbones_weights(trainer, config) -> None:
     second = changed(config.stages[0], steps=1, restore=("text", "video"), train=("audio",))
     run = trainer(changed(config, stages=(config.stages[0], second)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,8 +19,8 @@ from apoavatar_core.pose.keypoints import GROUPS, LEFT_WRIST, RIGHT_WRIST
 from apoavatar_core.recipe.folder import Progress, alone_in
 from apoavatar_core.recipe.pictures import HAND_SHARE, chosen_frames, contact_sheet, curve, smoothed
 from apoavatar_core.recipe.plan import REHEARSED, fitted, settled
-from apoavatar_core.recipe.settings import RECIPE, read_recipe
-from apoavatar_core.settings import changed
+from apoavatar_core.recipe.settings import RECIPE, Clips, read_recipe
+from apoavatar_core.settings import build, changed
 from apoavatar_core.training.ahead import made_ahead
 from apoavatar_core.training.config import Stage
 from apoavatar_core.training.log import Log, read_log
@@ -68,6 +69,16 @@ def test_what_is_settled_stays(tmp_path) -> None:
 def test_the_presets_recipe_names_files_that_are_there() -> None:
     recipe = read_recipe(RECIPE)
     assert all(part.config.is_file() for part in (recipe.vae, recipe.dit, recipe.keypoints))
+
+
+def test_fewer_clips_are_fewer_of_every_frame_rate() -> None:
+    clips = build(Clips, {"count": 40, "others": {25: 8, 30: 2}, "minutes": 3})
+    assert clips.counts == {24: 40, 25: 8, 30: 2} and clips.of(50) == clips
+    assert clips.of(25) == changed(clips, count=20, others={25: 4, 30: 1})
+    assert clips.of(2).counts == {24: 1, 25: 1, 30: 1}
+    assert build(Clips, json.loads(clips.model_dump_json())) == clips
+    with pytest.raises(ValueError, match="others: 24 is the rate of fps: count those clips in count"):
+        build(Clips, {"count": 40, "others": {24: 8}})
 
 
 def test_a_log_that_was_cut_off_and_repeated_counts_every_step_once(tmp_path) -> None:

@@ -247,7 +247,7 @@ NEW_DIT = MINIMAL["backbone"]["new"]
         ({"samples": {"vae": "vae", "every": 0}}, "samples.every: should be greater than or equal to 1, not 0"),
         ({"conditions": {"pose_scheme": "loud"}}, "conditions.pose_scheme: should be 'none', .* not 'loud'"),
         ({"conditions": {"whole_pose": 7}}, "conditions.whole_pose: should be less than or equal to 1, not 7"),
-        ({"conditions": {"text_dropout": 0.1}}, "conditions.text_dropout: there is no such field, only states, pose_scheme"),
+        ({"conditions": {"text_dropout": 0.1}}, "conditions.text_dropout: there is no such field, only states, speaking"),
         ({"conditions": {"states": {"S5": 1}}}, "conditions.states: there is no state 'S5', only S0, S1, S2, S3, S4, text_audio"),
         ({"conditions": {"states": {"S3": 0.5, "S4": 0.6}}}, "conditions.states: the shares sum to 1.1: let them sum to 1"),
         ({"conditions": {"states": {"S3": -0.5, "S4": 1.5}}}, "conditions.states: the share of S3 is -0.5: use 0 or more"),
