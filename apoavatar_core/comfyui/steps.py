@@ -21,7 +21,14 @@ from comfy.utils import repeat_to_batch_size
 from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..grid import video_frames
 from .conditions import (
-    AUDIO, EMBEDDED, MOTION, POSE, POSE_GATE, REFERENCE_LATENT, REFERENCE_POSE, SharedCondition,
+    AUDIO,
+    EMBEDDED,
+    MOTION,
+    POSE,
+    POSE_GATE,
+    REFERENCE_LATENT,
+    REFERENCE_POSE,
+    SharedCondition,
 )
 from .wan import by_frame, has_reference_frame, with_addition_to_image
 
@@ -189,14 +196,12 @@ def step_conditions(transformer_options: dict) -> StepConditions:
 def add_pose_prior(video: torch.Tensor, pose: torch.Tensor, gate: torch.Tensor, adapter: ApoAvatarAdapter) -> None:
     """Add the prior of the embedded pose to video tokens [B, T_lat, N_v, d], where its gate [B, 4, T_lat] is not null.
 
-    In place but in training, for the model holds on to these tokens while block 0 runs; and one clip and state after the
-    other, so that one prior is freed before the next is made.
+    In place, for the model holds on to these tokens while block 0 runs; and one clip and state after the other, so that one
+    prior is freed before the next is made.
 
     Args:
         pose: [N, C, T_lat, h, w] of the N clips that each state of the batch has; or of one that is the same for all.
     """
-    if torch.is_grad_enabled():
-        video = video.clone()
     for clip, (embedded, opening) in enumerate(zip(cycle(pose.to(video).split(1)), gate.split(1))):
         video[clip : clip + 1] += adapter.pose_adapter.prior(embedded, opening)
 
@@ -216,6 +221,8 @@ class EnterBlocks(AdapterPatch):
     def __call__(self, args: dict, extra: dict) -> dict:
         step = step_conditions(args["transformer_options"])
         adapter = self.patcher.model
+        if torch.is_grad_enabled():  # what comes before block 0 may need its result for the backward pass
+            args = {**args, "img": args["img"].clone()}
         video = by_frame(args["img"], args["transformer_options"], step.reference)
         if step.pose is not None:
             add_pose_prior(video, step.pose, step.pose_gate, adapter)

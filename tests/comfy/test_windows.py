@@ -297,8 +297,7 @@ def test_training_shows_a_clip_that_goes_on_as_inference_does(attached, state: s
     batch = Batch.stack([examples.example(5, LENGTH)])
     noise, sigma = random_tensor(1, 16, LENGTH, SIDE, SIDE, seed=21), torch.tensor([SIGMA])
     noisy = interpolate(batch.data, noise, sigma)
-    with torch.no_grad():
-        velocity = FlowMatching(dit, adapter, Loss()).velocity(batch, noisy, sigma)
+    velocity = FlowMatching(dit, adapter, Loss()).velocity(batch, noisy, sigma).detach()  # with gradients, as training does
 
     # The same clip as the node gives it, with everything there; guidance leaves one state of it.
     whole = source({leading: 1.0}).example(5, LENGTH).conditions
