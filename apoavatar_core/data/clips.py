@@ -143,6 +143,11 @@ def load_frames(folder: Path, seed: int) -> np.ndarray:
     return np.load(_paths(folder, seed)[0], mmap_mode="r")
 
 
+def load_keypoints(folder: Path, seed: int) -> list[dict]:
+    """The poses of the clip of `seed` alone: OpenPose dicts, one a frame."""
+    return json.loads(_paths(folder, seed)[2].read_text())["keypoints"]
+
+
 def seeds_in(folder: Path) -> list[int]:
     """The seeds of all whole clips in the bank, in order."""
     return sorted(int(path.stem) for path in folder.glob("[0-9]" * 6 + ".json"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
-from ..data.clips import load_clip
+from ..data.clips import load_frames, load_keypoints
 from ..evaluation.presenter import TARGETS
 from ..files import whole_file, write_whole
 from ..pose import from_frame
@@ -126,11 +126,10 @@ def film_sheets(run: RunFolder) -> Iterator[str]:
     for path in films:
         if step_of(path) == step_of(films[-1]):
             clip = path.stem.split("_", 2)[2]
-            drawn = load_clip(run.held_out, int(clip))
             with Image.open(path) as film:
                 frames = np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)])
-            people = [from_frame(frame) for frame in drawn.keypoints[: len(frames)]]
-            rows = [drawn.frames, *np.split(frames, len(PANELS), axis=2)]
+            people = [from_frame(frame) for frame in load_keypoints(run.held_out, int(clip))[: len(frames)]]
+            rows = [load_frames(run.held_out, int(clip)), *np.split(frames, len(PANELS), axis=2)]
             sheet = contact_sheet(rows, people, chosen_frames(people, SHOWN))
             with whole_file(run.page.with_name(f"film_{clip}.gif")) as copy:
                 copy.write_bytes(path.read_bytes())

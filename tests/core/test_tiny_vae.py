@@ -44,7 +44,6 @@ def bank(tmp_path):
             poses.append(keypoints((x / 128, 0.5), (104 / 128, 0.5)))
         np.save(folder / f"{seed:06d}.frames.npy", frames)
         (folder / f"{seed:06d}.json").write_text(json.dumps({"caption": "", "keypoints": poses}))
-        np.save(folder / f"{seed:06d}.speech.npy", np.zeros(10, np.float32))
     return folder
 
 

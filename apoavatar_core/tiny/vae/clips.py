@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...data.clips import load_clip
+from ...data.clips import load_keypoints
 from ...pose.keypoints import GROUPS, LEFT_WRIST, RIGHT_WRIST, VISIBLE, from_frame
 from ...pose.measurements import LOWER_INNER_LIP, UPPER_INNER_LIP
 
@@ -27,7 +27,7 @@ def pixels(clips: np.ndarray) -> Tensor:
 @lru_cache(maxsize=None)
 def details(folder: Path, seed: int) -> np.ndarray:
     """Where the mouth and both wrists are: [T, 3, 2] as (x, y) fractions of the frame, NaN where unseen."""
-    points = np.stack([from_frame(frame).points for frame in load_clip(folder, seed).keypoints])
+    points = np.stack([from_frame(frame).points for frame in load_keypoints(folder, seed)])
     points = np.where(points[..., 2:] >= VISIBLE, points[..., :2], np.nan)
     mouth = points[:, [FACE + landmark for landmark in UPPER_INNER_LIP + LOWER_INNER_LIP]].mean(1, keepdims=True)
     return np.concatenate([mouth, points[:, [RIGHT_WRIST, LEFT_WRIST]]], axis=1)
