@@ -134,7 +134,7 @@ def test_a_prepared_clip_equals_what_the_node_makes_of_the_same_picture_pose_and
     # Frame 0 fills its latent frame alone, then four frames each.
     shown = [[0] * 4, [1, 2, 3, 4], [5, 6, 7, 8]]
     keep = torch.stack([1 - ours["dropout"][numbers] for numbers in shown], dim=1)
-    assert keep.min() < 0.2 and keep.max() > 0.8
+    assert keep.min() < 0.2 and keep.max() > 0.6
     assert close(keep, refocused.tensors[conditions.POSE_GATE])
     assert (hard.tensors[conditions.POSE_GATE] == 1).all() and ours["posed"] == 1
     assert close(ours["speaking_text"], refocused.text) and close(ours["text"], hard.text)

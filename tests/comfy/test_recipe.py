@@ -20,14 +20,14 @@ ROOT = Path(__file__).resolve().parents[2]
 RATES = {"learning_rate": 0.01, "final_learning_rate": 0.001}
 RECIPE = {
     "recipe": {
-        "clips": {"count": 2, "others": {25: 2}, "held_out": 2, "size": 64, "frames": 9},
+        "clips": {"count": 2, "others": {25: 2}, "held_out": 2, "size": 64, "frames": 13},
         "vae": {"config": "vae.yaml"},
         "text": {"steps": 1},
         "dit": {"config": "dit.yaml"},
         "sample_every": 12,
         "sampled": 1,
         "keypoints": {"config": "keypoints.yaml", "minutes": 60},
-        "measured": 0,
+        "measured": 1,
     },
     "vae": {
         "dim": 8,
@@ -94,6 +94,7 @@ def test_a_run_that_was_killed_ends_with_the_files_of_one_that_was_not(recipe, c
     assert {"dit_loss.png", "keypoints_loss.png", "vae_loss.png", "vae.png"} < set(pictures)
     assert sum(name.startswith("sheet_") for name in pictures) == 1
     assert all((parts / "page" / name).stat().st_size for name in pictures)
+    assert "Measures on 1 held-out clips" in page and json.loads((parts / "measures.json").read_text())["clips"] == 1
     assert json.loads((parts / "plans" / "keypoints.json").read_text())["steps"] == 3
 
     # Both rates were learned, each from clips of its own.
@@ -111,7 +112,7 @@ def test_a_run_does_not_go_on_with_another_recipe(recipe, training, tmp_path) ->
     begun = recipe_of(RunFolder(tmp_path), recipe)
     assert recipe_of(RunFolder(tmp_path), None) == recipe_of(RunFolder(tmp_path), recipe) == begun
     other = recipe.with_name("other.yaml")
-    other.write_text(yaml.safe_dump(RECIPE["recipe"] | {"measured": 1}))
+    other.write_text(yaml.safe_dump(RECIPE["recipe"] | {"measured": 2}))
     with pytest.raises(ValueError, match="began with another recipe"):
         recipe_of(RunFolder(tmp_path), other)
     run(tmp_path, None, only_page=True)

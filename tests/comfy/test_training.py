@@ -86,10 +86,13 @@ def test_only_the_branches_of_the_stage_learn_and_all_of_each(trainer, config) -
             assert torch.equal(before[name], after[name]) is (branch not in stages[1].train), name
 
 
-def test_an_adapter_takes_clips_as_long_as_its_longest_examples(trainer, config) -> None:
+def test_a_new_adapter_says_what_it_is_and_takes_clips_as_long_as_its_longest_examples(trainer, config) -> None:
     short = changed(config.stages[0], latent_frames=2)
     for stages, frames in (((short,), 5), ((config.stages[0], short), 9)):
-        assert trainer(changed(config, stages=stages)).model.adapter.config.window == frames
+        known = trainer(changed(config, stages=stages)).model.adapter.config
+        assert known.window == frames
+        # What files from before lack.
+        assert known.normalized_pose and known.keys_know_places
 
 
 def test_a_stage_puts_branches_back_to_the_backbones_weights(trainer, config) -> None:
@@ -261,6 +264,8 @@ def test_two_processes_get_the_gradients_of_one(config, comfyui_folder, tmp_path
         "data": str(config.data),
         "backbone": {"new": dict(config.backbone.new)},
         "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
+        # One of the captions is longer with the speaking prompt, and each process would pad its own batch to its longest.
+        "conditions": {"speaking": 0.0},
         "stages": [stage],
     }
     moments = []
