@@ -68,6 +68,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "apoavatar_core/recipe/folder.py": (f"{CORE}/test_recipe.py",),
     "apoavatar_core/recipe/pictures.py": (f"{CORE}/test_recipe.py",),
     "apoavatar_core/recipe/plan.py": (f"{CORE}/test_recipe.py",),
+    "apoavatar_core/recipe/settings.py": (f"{CORE}/test_recipe.py",),
     "apoavatar_core/training/ahead.py": (f"{CORE}/test_recipe.py",),
     "apoavatar_core/training/log.py": (f"{CORE}/test_recipe.py",),
     "apoavatar_core/evaluation/measures.py": (f"{CORE}/test_evaluation.py",),
