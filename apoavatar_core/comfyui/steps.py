@@ -206,6 +206,13 @@ def add_pose_prior(video: torch.Tensor, pose: torch.Tensor, gate: torch.Tensor, 
         video[clip : clip + 1] += adapter.pose_adapter.prior(embedded, opening)
 
 
+def with_video(tokens: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
+    """The model's tokens [B, N, d] with those of the video [B, T_lat, N_v, d] in the place of the last T_lat·N_v."""
+    video = video.flatten(1, 2)
+    first = tokens.shape[1] - video.shape[1]
+    return torch.cat([tokens[:, :first], video], dim=1) if first else video
+
+
 class EnterBlocks(AdapterPatch):
     """Replacement of block 0, once per step: add the pose prior, run the Audio DiT adapter, go on."""
 
@@ -221,10 +228,13 @@ class EnterBlocks(AdapterPatch):
     def __call__(self, args: dict, extra: dict) -> dict:
         step = step_conditions(args["transformer_options"])
         adapter = self.patcher.model
-        if torch.is_grad_enabled():  # what comes before block 0 may need its result for the backward pass
-            args = {**args, "img": args["img"].clone()}
         video = by_frame(args["img"], args["transformer_options"], step.reference)
-        if step.pose is not None:
+        if step.pose is not None and torch.is_grad_enabled():
+            # What comes before block 0 keeps its result for the backward pass.
+            video = video.clone()
+            add_pose_prior(video, step.pose, step.pose_gate, adapter)
+            args = {**args, "img": with_video(args["img"], video)}
+        elif step.pose is not None:
             add_pose_prior(video, step.pose, step.pose_gate, adapter)
         if step.audio is not None:
             attention = partial(optimized_attention, transformer_options=args["transformer_options"])
