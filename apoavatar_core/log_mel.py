@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from .grid import AUDIO_RATE
-from .waveform import SAMPLE_RATE, mono_16k
+from .hearing import heard_voice
+from .waveform import SAMPLE_RATE
 
 
 class LogMelEncoder:
@@ -53,7 +54,7 @@ class LogMelEncoder:
         Raises:
             ValueError: if the sound is unusable.
         """
-        samples = torch.from_numpy(mono_16k(audio, sample_rate))
+        samples = torch.from_numpy(heard_voice(audio, sample_rate).samples)
         sound = self._scaled(self._power(samples))
         features = torch.cat([sound, sound.new_full((1, self.feature_dim), -1.0)])[None]
         return {

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .hearing import LEVEL_RMS, HeardVoice
 from .waveform import SAMPLE_RATE, check_fps, mono_16k
 
 HOP = 160
@@ -60,11 +61,13 @@ class Gate:
         loudness: s_t of Eq. 2, an RMS amplitude.
         normalized: s̃_t of Eq. 3, in [0, 1].
         dropout: p_t of Eq. 4, in [0, 1].
+        fps: its frames per second; None for those of the clip that it is used for.
     """
 
     loudness: np.ndarray
     normalized: np.ndarray
     dropout: np.ndarray
+    fps: float | None = None
 
     @property
     def keep(self) -> np.ndarray:
@@ -90,7 +93,23 @@ def refocus(
     loudness = pose_frame_loudness(audio_rms(waveform, sample_rate), frames, fps, config.tau)
     normalized = normalized_loudness(loudness, config.q_low, config.q_high)
     dropout = dropout_probability(normalized, config.alpha, config.beta)
-    return Gate(*(values.astype(np.float32) for values in (loudness, normalized, dropout)))
+    return Gate(*(values.astype(np.float32) for values in (loudness, normalized, dropout)), fps)
+
+
+def gate_of(voice: HeardVoice, frames: int, fps: float, config: RefocusingConfig) -> Gate:
+    """`refocus` for a voice whose loudness is told in units of the level that all voices are brought to.
+
+    Accents lie above 1 then, where the paper's τ = 8 lets the loudest moment of a pose frame decide; on full-scale
+    amplitudes (up to 0.25) Eq. 2 is hardly more than the mean. Where nobody speaks there is silence.
+    """
+    samples = voice.samples / LEVEL_RMS if voice.speaks else np.zeros_like(voice.samples)
+    return refocus(samples, SAMPLE_RATE, frames, fps, config)
+
+
+def frames_of(voice: HeardVoice, fps: float) -> int:
+    """How many pose frames, at least one, it takes to show all of a voice."""
+    check_fps(fps)
+    return math.ceil(round(len(voice.samples) / SAMPLE_RATE * fps, 6)) or 1
 
 
 def audio_rms(waveform: Tensor | np.ndarray, sample_rate: float) -> np.ndarray:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from torch import Tensor
 
 from .refocusing import Gate
-from .waveform import mono
+from .waveform import SAMPLE_RATE
 
 WIDTH, HEIGHT = 768, 256
 BACKGROUND, WAVE, KEEP, GRID = (24, 26, 32), (96, 150, 200), (250, 160, 60), (60, 64, 74)
 
 
-def plot_gate(waveform: Tensor | np.ndarray, sample_rate: int, gate: Gate, fps: float) -> np.ndarray:
-    """Draw |waveform| as bars and 1 − p as a line over the clip's duration.
+def plot_gate(voice: np.ndarray, gate: Gate) -> np.ndarray:
+    """Draw the |samples| of a voice, [S] at 16 kHz, as bars and 1 − p as a line over the duration of its gate.
 
     Returns:
         uint8 [256, 768, 3] RGB; 0 is at the bottom and 1 at the top for the line.
     """
     import cv2
 
-    samples = np.abs(mono(waveform, sample_rate))
-    clip = np.zeros(max(int(round(len(gate.keep) / fps * sample_rate)), WIDTH), np.float32)
+    samples = np.abs(voice)
+    clip = np.zeros(max(round(len(gate.keep) / gate.fps * SAMPLE_RATE), WIDTH), np.float32)
     clip[: min(len(samples), len(clip))] = samples[: len(clip)]
     peaks = np.array([chunk.max() for chunk in np.array_split(clip, WIDTH)])
     peaks /= max(peaks.max(), 1e-8)

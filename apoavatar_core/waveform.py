@@ -37,7 +37,11 @@ def mono(waveform: Tensor | np.ndarray, sample_rate: float) -> np.ndarray:
 
 def mono_16k(waveform: Tensor | np.ndarray, sample_rate: float) -> np.ndarray:
     """`mono`, resampled to 16 kHz: float32 [ceil(S · 16000 / sample_rate)]."""
-    samples = mono(waveform, sample_rate)
+    return resampled(mono(waveform, sample_rate), sample_rate)
+
+
+def resampled(samples: np.ndarray, sample_rate: float) -> np.ndarray:
+    """Samples [..., S] at 16 kHz: float32 [..., ceil(S · 16000 / sample_rate)]."""
     if sample_rate == SAMPLE_RATE:
         return samples
     import librosa

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import torch
-from comfy_api.latest import io
+import logging
 
-from ..apoavatar_core.refocusing import RefocusingConfig, refocus
+import torch
+from comfy_api.latest import io, ui
+
+from ..apoavatar_core.hearing import heard_voice
+from ..apoavatar_core.refocusing import RefocusingConfig, frames_of, gate_of
 from ..apoavatar_core.refocusing_plot import plot_gate
 
 GateType = io.Custom("APOAVATAR_GATE")
+
+NOBODY = "Nobody speaks or sings in this audio: the gate is shut and the body rests."
 
 
 class LoudnessRefocusing(io.ComfyNode):
@@ -23,7 +28,10 @@ class LoudnessRefocusing(io.ComfyNode):
             inputs=[
                 io.Audio.Input("audio", tooltip="The voice."),
                 io.Float.Input("fps", default=24.0, min=1.0, max=120.0, step=0.01, tooltip="Frame rate of the video."),
-                io.Int.Input("frames", default=49, min=1, max=16384, step=4, tooltip="Length of the clip in video frames."),
+                io.Int.Input(
+                    "frames", default=0, min=0, max=1_000_000, step=1,
+                    tooltip="Length of the clip in video frames; 0 for as long as the voice.",
+                ),
                 io.Float.Input(
                     "alpha", default=defaults.alpha, min=0.0, max=100.0, step=0.1, advanced=True,
                     tooltip="α: how sharply the gate opens.",
@@ -56,7 +64,9 @@ class LoudnessRefocusing(io.ComfyNode):
     def execute(cls, audio, fps, frames, alpha, beta, tau, q_low, q_high) -> io.NodeOutput:
         if audio is None:
             raise ValueError("audio is missing: connect a node that gives sound (the video may have no sound track).")
-        waveform, sample_rate = audio["waveform"], audio["sample_rate"]
-        gate = refocus(waveform, sample_rate, frames, fps, RefocusingConfig(alpha, beta, tau, q_low, q_high))
-        plot = torch.from_numpy(plot_gate(waveform, sample_rate, gate, fps)).float()[None] / 255
-        return io.NodeOutput(gate, plot, gate.keep.tolist())
+        voice = heard_voice(audio["waveform"], audio["sample_rate"])
+        gate = gate_of(voice, frames or frames_of(voice, fps), fps, RefocusingConfig(alpha, beta, tau, q_low, q_high))
+        plot = torch.from_numpy(plot_gate(voice.samples, gate)).float()[None] / 255
+        if not voice.speaks:
+            logging.info("Audio Loudness Refocusing: %s", NOBODY)
+        return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=None if voice.speaks else ui.PreviewText(NOBODY))

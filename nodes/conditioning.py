@@ -10,13 +10,15 @@ from ..apoavatar_core.comfyui.clip_values import Earlier, earlier_frames, joined
 from ..apoavatar_core.comfyui.pictures import drawn
 from ..apoavatar_core.conditioning.clip import ClipShape, refuse_parts_of_tokens
 from ..apoavatar_core.conditioning.pose import Pose, fit_of, held, open_gate, part_for, refocused_gate
-from ..apoavatar_core.conditioning.voice import voice_of
-from ..apoavatar_core.grid import round_to_clip_length
+from ..apoavatar_core.conditioning.voice import Voice, frames_of_voice, voice_of
+from ..apoavatar_core.grid import FRAMES_PER_LATENT, round_to_clip_length
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
 from .audio import GateType
 from .pose import PoseKeypoint
 
 POSE_FREE, HARD, REFOCUSED = "pose_free", "hard", "refocused"
+LONGEST_WINDOW = 81
+"""Video frames that Wan models make at once."""
 NOTHING, PREVIOUS_FRAMES = "nothing", "previous_frames"
 
 
@@ -45,9 +47,20 @@ def pose_in(choice: dict, shape: ClipShape) -> Pose | None:
     return Pose(frames, gate, None if reference is None else drawn(reference[:1], shape.width, shape.height))
 
 
-def changes_to(length: int, pose: dict, shape: ClipShape) -> list[str]:
+def length_for(length: int, voice: Voice, fps: float, start: int) -> int:
+    """Frames of a clip that begins with frame `start` of the film: those asked for, or with 0 what is left of the voice,
+    at most one window, as 4n + 1.
+    """
+    left = max(frames_of_voice(voice, fps) - start, 1)
+    return round_to_clip_length(length or min(left, LONGEST_WINDOW))
+
+
+def changes_to(length: int, pose: dict, shape: ClipShape, voice: Voice) -> list[str]:
     """What was done to make the inputs fit, in sentences."""
-    rounded = [] if length == shape.frames else [f"length {length} is not 4n+1: {shape.frames} frames are made."]
+    rounded = [] if length in (0, shape.frames) else [f"length {length} is not 4n+1: {shape.frames} frames are made."]
+    seconds, whole = (shape.start + shape.frames) / shape.fps, frames_of_voice(voice, shape.fps) / shape.fps
+    if length == 0 and seconds < whole - FRAMES_PER_LATENT / shape.fps:
+        rounded = [f"The voice lasts {whole:.1f} s and the film goes up to {seconds:.1f} s: the rest of the voice is left out."]
     return rounded + ([] if pose["pose_mode"] == POSE_FREE else fit_of(len(pose["pose"]), shape))
 
 
@@ -91,7 +104,10 @@ class Conditioning(io.ComfyNode):
                 ),
                 io.Int.Input("width", default=128, min=16, max=16384, step=16, tooltip="In pixels, a multiple of 16."),
                 io.Int.Input("height", default=128, min=16, max=16384, step=16, tooltip="In pixels, a multiple of 16."),
-                io.Int.Input("length", default=49, min=1, max=16384, step=4, tooltip="Video frames: 4n+1."),
+                io.Int.Input(
+                    "length", default=49, min=0, max=16384, step=1,
+                    tooltip=f"Video frames: 4n+1; 0 for as long as the voice, up to {LONGEST_WINDOW}.",
+                ),
                 io.Float.Input("fps", default=24.0, min=1.0, max=120.0, step=0.01, tooltip="Frame rate of the video."),
                 io.DynamicCombo.Input(
                     "pose_mode",
@@ -127,6 +143,8 @@ class Conditioning(io.ComfyNode):
                 io.Conditioning.Output(display_name="negative"),
                 io.Latent.Output(display_name="latent"),
                 io.Int.Output(display_name="trim_image", tooltip="Frames at the clip's start that the video has already."),
+                io.Int.Output(display_name="length", tooltip="Video frames of the clip."),
+                io.Float.Output(display_name="fps", tooltip="Frame rate of the clip, for Create Video."),
             ],
         )
 
@@ -137,16 +155,18 @@ class Conditioning(io.ComfyNode):
     ) -> io.NodeOutput:
         refuse_parts_of_tokens(width, height, vae.spacial_compression_encode())
         earlier = earlier_in(continue_from, vae, width, height)
-        shape = ClipShape(width, height, round_to_clip_length(length), fps, earlier.start)
-        voice, pose = voice_of(audio_features), pose_in(pose_mode, shape)
+        voice = voice_of(audio_features)
+        shape = ClipShape(width, height, length_for(length, voice, fps, earlier.start), fps, earlier.start)
+        pose = pose_in(pose_mode, shape)
         portrait = portrait_in(shape, vae, reference_image, clip_vision_output)
         positive, negative = (
             joined(text, shape, vae, voice, pose, portrait, earlier)
             for text in (speaking(positive, clip), negative)
         )
-        said = changes_to(length, pose_mode, shape)
+        said = changes_to(length, pose_mode, shape, voice)
         for sentence in said:
             logging.info("ApoAvatar Conditioning: %s", sentence)
         return io.NodeOutput(
-            positive, negative, portrait.latent, earlier.overlap, ui=ui.PreviewText("\n".join(said)) if said else None
+            positive, negative, portrait.latent, earlier.overlap, shape.frames, fps,
+            ui=ui.PreviewText("\n".join(said)) if said else None
         )

@@ -22,7 +22,8 @@ from playwright.sync_api import Page, sync_playwright
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from apoavatar_core.refocusing import RefocusingConfig, refocus  # noqa: E402
+from apoavatar_core.hearing import heard_voice  # noqa: E402
+from apoavatar_core.refocusing import RefocusingConfig, gate_of  # noqa: E402
 from apoavatar_core.refocusing_plot import plot_gate  # noqa: E402
 from devtools import demo, environment, server, workflow  # noqa: E402
 
@@ -110,8 +111,8 @@ def decoded(png: bytes) -> np.ndarray:
 def run(running: server.ComfyServer, prompt: dict) -> tuple[list[np.ndarray], np.ndarray]:
     """The frames of the film that a workflow makes, and its voice with the gate as a picture."""
     frames, voice, rate, fps = watch(demo.generate(running, prompt))
-    gate = refocus(voice, rate, len(frames), fps, RefocusingConfig())
-    return frames, plot_gate(voice, rate, gate, fps)
+    heard = heard_voice(voice, rate)
+    return frames, plot_gate(heard.samples, gate_of(heard, len(frames), fps, RefocusingConfig()))
 
 
 def watch(video: bytes) -> tuple[list[np.ndarray], np.ndarray, int, float]:

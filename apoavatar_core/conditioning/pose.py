@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from ..adapters.pose_adapter import group_by_latent_frame
+from ..grid import FRAMES_PER_LATENT
 from ..pose import canvas_size, from_frame, in_middle_of, render_pose
 from ..refocusing import Gate
 from .clip import ClipShape
@@ -70,18 +72,28 @@ def open_gate(clip: ClipShape) -> Tensor:
 
 
 def refocused_gate(gate: Gate, clip: ClipShape) -> Tensor:
-    """[T], 1 − p of the clip's frames in the gate of the whole film.
+    """[T], 1 − p of the clip's frames in the gate of the whole film, at the clip's frame rate. In the few frames by which
+    a clip is longer than its voice, because it fills latent frames, the body rests.
 
     Raises:
         ValueError: the gate is shorter.
     """
-    keep = torch.as_tensor(gate.keep, dtype=torch.float32)
-    end = clip.start + clip.frames
-    if keep.shape[0] < end:
+    keep, end = keep_at(gate, clip.fps), clip.start + clip.frames
+    if len(keep) + FRAMES_PER_LATENT <= end:
         raise ValueError(
-            f"The gate has {keep.shape[0]} frames but the clip has {end}: set the same number in Audio Loudness Refocusing."
+            f"The gate has {len(keep)} frames but the clip has {end}: set frames to 0 in Audio Loudness Refocusing for the "
+            "whole voice."
         )
-    return keep[clip.start : end]
+    rest = np.full(max(end - len(keep), 0), gate.keep.min())
+    return torch.from_numpy(np.concatenate([keep, rest])[clip.start : end]).float()
+
+
+def keep_at(gate: Gate, fps: float) -> np.ndarray:
+    """1 − p at the times t / fps, [T], linearly interpolated from the gate's own frames."""
+    if gate.fps in (None, fps):
+        return gate.keep
+    own = np.arange(len(gate.keep)) / gate.fps
+    return np.interp(np.arange(round(len(gate.keep) / gate.fps * fps)) / fps, own, gate.keep)
 
 
 def grouped_frames(frames: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import av
 import cv2
 import numpy as np
 
-from ..waveform import SAMPLE_RATE, mono_16k
+from ..waveform import SAMPLE_RATE, resampled
 from .voice import WholeVoice
 
 ROUNDING = 1e-6
@@ -101,16 +101,17 @@ class Film:
 
     @cached_property
     def voice(self) -> WholeVoice:
-        """All that is heard from the start to the end of its pictures, mono at 16 kHz.
+        """All that is heard from the start to the end of its pictures.
 
         Raises:
             ValueError: the film has no sound at all.
         """
         starts = [AT_ONCE * number for number in range(max(1, math.ceil(self.seconds / AT_ONCE)))]
-        return WholeVoice(np.concatenate([self.speech(start, min(AT_ONCE, self.seconds - start)) for start in starts]))
+        parts = [self.speech(start, min(AT_ONCE, self.seconds - start)) for start in starts]
+        return WholeVoice(np.concatenate(parts, axis=1))
 
     def speech(self, start: float, seconds: float) -> np.ndarray:
-        """The sound from `start` on, mono float32 at 16 kHz; silence where the film has none.
+        """The sound from `start` on, float32 [channels, S] at 16 kHz; silence where the film has none.
 
         Raises:
             ValueError: the film has no sound at all.
@@ -123,8 +124,8 @@ class Film:
         first, count = round(start * SAMPLE_RATE), round(seconds * SAMPLE_RATE)
         per_cut, margin = SAMPLE_RATE // shared, math.ceil(MARGIN * shared)
         low, high = first // per_cut - margin, -(-(first + count) // per_cut) + margin
-        samples = mono_16k(self.samples(low * rate // shared, high * rate // shared), rate)
-        return samples[first - low * per_cut :][:count]
+        samples = resampled(self.samples(low * rate // shared, high * rate // shared), rate)
+        return samples[:, first - low * per_cut :][:, :count]
 
     def samples(self, start: int, stop: int) -> np.ndarray:
         """Samples start … stop − 1 of the sound at its own rate, float32 [channels, stop − start]."""

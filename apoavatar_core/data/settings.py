@@ -13,7 +13,7 @@ from ..refocusing import RefocusingConfig
 
 KEY = "prepared"
 """Of the metadata."""
-VERSION = 4
+VERSION = 5
 """Grows when the meaning of a tensor changes."""
 
 

@@ -1,4 +1,5 @@
-"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation presenter --json result.json`, or `ablate`."""
+"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation presenter --json result.json`, or `ablate`; `voice` says what is
+heard in recordings."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import torch
 
 from ..checkpoints import presets
 from ..comfyui.host import REPOSITORY
-from ..pose import KeypointNetwork, load_keypoint_network
+from ..pose import load_keypoint_network
 from ..synthetic import synthesize_clip
 from . import presenter
 from .presenter_films import SamplingSettings, TinyGenerator
@@ -44,6 +45,9 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     variants.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N")
     variants.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "evidence.md", metavar="FILE")
 
+    voices = commands.add_parser("voice", help="what Eq. 2-4 make of recordings")
+    voices.add_argument("voices", type=Path, nargs="+", metavar="VOICE")
+
     for command in (shipped, variants):
         command.add_argument(
             "--pose-model", type=Path, metavar="FILE", default=presets.TINY_POSE, help="the keypoint network that measures"
@@ -55,21 +59,35 @@ def main() -> None:
     arguments = arguments_of()
     torch.set_flush_denormal(True)
     try:
-        network = load_keypoint_network(arguments.pose_model)
-        {"presenter": measure_presenter, "ablate": ablate}[arguments.command](arguments, network)
+        {"presenter": measure_presenter, "ablate": ablate, "voice": measure_voices}[arguments.command](arguments)
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         sys.exit(str(error))
 
 
-def ablate(arguments: argparse.Namespace, network: KeypointNetwork) -> None:
+def measure_voices(arguments: argparse.Namespace) -> None:
+    from .voice import measure_voice
+
+    for file in arguments.voices:
+        found = measure_voice(file)
+        print(
+            f"{file.name}: {'a voice' if found['speaks'] else 'nobody speaks'}; Eq. 2 lies {found['emphasis']:.0%} of the way from "
+            f"mean to maximum ({found['emphasis_full_scale']:.0%} on full-scale amplitudes); gate open in {found['open']:.0%} of the "
+            f"frames, mean {found['mean']:.2f}",
+            flush=True,
+        )
+
+
+def ablate(arguments: argparse.Namespace) -> None:
     from . import evidence
     from .ablation import Ablation
 
     ablation = Ablation(arguments.config, arguments.runs, arguments.seeds, arguments.clips)
+    network = load_keypoint_network(arguments.pose_model)
     evidence.run(ablation, tuple(arguments.share), arguments.out, network, lambda text: print(text, flush=True))
 
 
-def measure_presenter(arguments: argparse.Namespace, network: KeypointNetwork) -> None:
+def measure_presenter(arguments: argparse.Namespace) -> None:
+    network = load_keypoint_network(arguments.pose_model)
     settings = SamplingSettings()
     if arguments.steps:
         settings = replace(settings, steps=arguments.steps)

@@ -15,8 +15,9 @@ import numpy as np
 
 from ..adapters.interaction import InteractionScheme
 from ..gestures import find_accents, frame_loudness, speech_level
+from ..hearing import heard_voice
 from ..pose import KeypointNetwork
-from ..refocusing import RefocusingConfig, refocus
+from ..refocusing import RefocusingConfig, gate_of
 from ..synthetic import Clip, synthesize_clip
 from ..training.pose_schemes import PoseScheme
 from . import measures, presenter
@@ -176,7 +177,7 @@ def measure_films(pairs: Iterable[tuple[Clip, np.ndarray]], network: KeypointNet
     for clip, frames in pairs:
         film = presenter.watch(network, frames)
         loudness = frame_loudness(clip.speech, len(clip.frames), clip.fps)
-        gate = refocus(clip.speech, clip.sample_rate, len(clip.frames), clip.fps, RefocusingConfig())
+        gate = gate_of(heard_voice(clip.speech, clip.sample_rate), len(clip.frames), clip.fps, RefocusingConfig())
         by_lag = measures.lagged_correlations(film.openings, loudness)
         rows.append(
             {

@@ -19,8 +19,9 @@ import numpy as np
 
 from ..files import write_whole
 from ..gestures import frame_loudness
+from ..hearing import heard_voice
 from ..pose import PersonKeypoints, PoseModel, estimate, from_frame, hand_speed, mouth_opening
-from ..refocusing import RefocusingConfig, refocus
+from ..refocusing import RefocusingConfig, gate_of
 from ..synthetic import Clip, draw_clip, speech_motion
 from . import measures
 from .presenter_films import HARD, MODES, POSE_FREE, RECONSTRUCTION, SILENCE
@@ -77,7 +78,7 @@ def measure(clip: Clip, films: Mapping[str, Film], shut_opening: float) -> dict[
     """
     frames = len(clip.frames)
     loudness = frame_loudness(clip.speech, frames, clip.fps)
-    loud = refocus(clip.speech, clip.sample_rate, frames, clip.fps, RefocusingConfig()).normalized > measures.LOUD
+    loud = gate_of(heard_voice(clip.speech, clip.sample_rate), frames, clip.fps, RefocusingConfig()).normalized > measures.LOUD
     spoken = films[POSE_FREE]
     by_lag = measures.lagged_correlations(spoken.openings, loudness)
     pose = [from_frame(frame) for frame in clip.keypoints]

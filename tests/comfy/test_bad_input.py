@@ -335,4 +335,4 @@ def test_another_pose_mode_leaves_out_what_it_has_no_use_for(comfy_server, defin
 
 def test_a_gate_for_a_shorter_clip_is_refused(refused, pose_prompt):
     workflow.set_input(pose_prompt, "ApoAvatarLoudnessRefocusing", "frames", 1)
-    assert re.search("gate has 1 frames but the clip has 5: set the same number", refused(pose_prompt))
+    assert re.search("gate has 1 frames but the clip has 5: set frames to 0", refused(pose_prompt))

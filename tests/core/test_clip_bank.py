@@ -30,7 +30,7 @@ def test_a_bank_says_what_its_clips_have_in_common(bank) -> None:
     assert found.format == ClipFormat(32, 32, 5, 25)
     assert found.names() == ["000007"]
     clip = found.load("000007")
-    assert clip.frames.shape == (5, 32, 32, 3) and clip.voice.samples.sum() == 8000 and clip.first == 3 and clip.caption == "night"
+    assert clip.frames.shape == (5, 32, 32, 3) and clip.voice.sound.sum() == 8000 and clip.first == 3 and clip.caption == "night"
     assert len(clip.keypoints) == 5
 
 

@@ -22,7 +22,7 @@ from apoavatar_core.data.film import Film, fit
 from apoavatar_core.data.films import VideoFolder
 from apoavatar_core.data.shards import ShardFolder
 from apoavatar_core.data.sources import source_in
-from apoavatar_core.waveform import mono_16k
+from apoavatar_core.waveform import resampled
 
 SIZE, RATE = 32, 22_050
 FORMAT = ClipFormat(SIZE, SIZE, frames=17, fps=24)
@@ -195,11 +195,11 @@ def test_a_part_of_the_sound_is_what_decoding_all_of_it_gives(long_film) -> None
         assert any(np.array_equal(film.samples(first + k, first + k + count), expected) for k in shifts)
         if len(shifts) > 1:
             continue
-        ours, theirs = film.speech(start, 1.0), mono_16k(sound, RATE)[round(start * 16_000) :][:16_000]
-        assert ours.shape == (16_000,)
+        ours, theirs = film.speech(start, 1.0), resampled(sound, RATE)[:, round(start * 16_000) :][:, :16_000]
+        assert ours.shape == (2, 16_000)
         # Before the first and behind the last sample of all a resampler takes for heard what it likes.
-        inner = slice(50, min(len(theirs), 15_900))
-        assert np.abs(ours[inner] - theirs[inner]).max() < 1e-4
+        inner = slice(50, min(theirs.shape[1], 15_900))
+        assert np.abs(ours[:, inner] - theirs[:, inner]).max() < 1e-4
 
 
 def test_the_sound_of_a_long_film_is_decoded_part_by_part(long_film, monkeypatch) -> None:
