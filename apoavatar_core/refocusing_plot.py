@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from .refocusing import Gate
 from .waveform import SAMPLE_RATE
 
 WIDTH, HEIGHT = 768, 256
 BACKGROUND, WAVE, KEEP, GRID = (24, 26, 32), (96, 150, 200), (250, 160, 60), (60, 64, 74)
+FINENESS = 2
+"""So many times larger it is drawn, and then scaled down, which smooths the line."""
 
 
 def plot_gate(voice: np.ndarray, gate: Gate) -> np.ndarray:
@@ -17,20 +20,22 @@ def plot_gate(voice: np.ndarray, gate: Gate) -> np.ndarray:
     Returns:
         uint8 [256, 768, 3] RGB; 0 is at the bottom and 1 at the top for the line.
     """
-    import cv2
+    width, height, middle = WIDTH * FINENESS, HEIGHT * FINENESS, HEIGHT * FINENESS // 2
+    image = Image.new("RGB", (width, height), BACKGROUND)
+    draw = ImageDraw.Draw(image)
+    draw.line([(0, middle), (width, middle)], GRID, FINENESS)
+    for x, peak in enumerate(peaks(voice, len(gate.keep) / gate.fps)):
+        half = peak * (middle - 8 * FINENESS)
+        draw.line([(x * FINENESS, middle - half), (x * FINENESS, middle + half)], WAVE, FINENESS)
+    frame_centres = (np.arange(len(gate.keep)) + 0.5) / len(gate.keep) * width
+    heights = (1 - gate.keep) * (HEIGHT - 16) * FINENESS + 8 * FINENESS
+    draw.line(list(zip(frame_centres.tolist(), heights.tolist())), KEEP, 2 * FINENESS, joint="curve")
+    return np.array(image.resize((WIDTH, HEIGHT), Image.Resampling.BOX))
 
-    samples = np.abs(voice)
-    clip = np.zeros(max(round(len(gate.keep) / gate.fps * SAMPLE_RATE), WIDTH), np.float32)
-    clip[: min(len(samples), len(clip))] = samples[: len(clip)]
-    peaks = np.array([chunk.max() for chunk in np.array_split(clip, WIDTH)])
-    peaks /= max(peaks.max(), 1e-8)
 
-    image = np.full((HEIGHT, WIDTH, 3), BACKGROUND, np.uint8)
-    cv2.line(image, (0, HEIGHT // 2), (WIDTH, HEIGHT // 2), GRID, 1)
-    for x, peak in enumerate(peaks):
-        half = int(peak * (HEIGHT // 2 - 8))
-        cv2.line(image, (x, HEIGHT // 2 - half), (x, HEIGHT // 2 + half), WAVE, 1)
-    frame_centres = (np.arange(len(gate.keep)) + 0.5) / len(gate.keep) * WIDTH
-    points = np.stack([frame_centres, (1 - gate.keep) * (HEIGHT - 16) + 8], axis=1)
-    cv2.polylines(image, [points.round().astype(np.int32)], False, KEEP, 2, cv2.LINE_AA)
-    return image
+def peaks(voice: np.ndarray, seconds: float) -> np.ndarray:
+    """The largest |sample| in each of WIDTH equal parts of so many seconds of a voice [S], relative to the largest."""
+    samples = np.zeros(max(round(seconds * SAMPLE_RATE), WIDTH), np.float32)
+    samples[: min(len(voice), len(samples))] = np.abs(voice[: len(samples)])
+    found = np.maximum.reduceat(samples, np.arange(WIDTH) * len(samples) // WIDTH)
+    return found / max(found.max(), 1e-8)

@@ -1,0 +1,25 @@
+"""The gate's picture shows the keep weight where it belongs, over the voice."""
+
+import numpy as np
+
+from apoavatar_core.refocusing import Gate
+from apoavatar_core.refocusing_plot import HEIGHT, KEEP, WAVE, WIDTH, plot_gate
+
+
+def like(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    return np.abs(picture.astype(int) - colour).sum(-1) < 60
+
+
+def test_the_line_is_at_the_keep_weight_of_its_frame_and_bars_where_there_is_sound() -> None:
+    keep = np.repeat(np.float32([0, 1, 0.25, 0.75]), 12)
+    voice = np.zeros(2 * 16_000, np.float32)
+    voice[16_000:24_000] = 0.01 * np.sign(np.sin(np.arange(8_000)))
+    picture = plot_gate(voice, Gate(keep, keep, 1 - keep, 24.0))
+    assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == np.uint8
+    for quarter, weight in enumerate((0, 1, 0.25, 0.75)):
+        column = like(picture, KEEP)[:, round((quarter + 0.5) * WIDTH / 4)]
+        row = np.flatnonzero(column).mean()
+        assert abs((HEIGHT - 8 - row) / (HEIGHT - 16) - weight) < 0.02
+    bars = like(picture, WAVE).sum(0)
+    assert bars[WIDTH // 2 + 2 : 3 * WIDTH // 4 - 2].min() > 0.8 * (HEIGHT - 16)
+    assert bars[: WIDTH // 2 - 2].max() <= 4 and bars[3 * WIDTH // 4 + 2 :].max() <= 4
