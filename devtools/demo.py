@@ -52,11 +52,14 @@ def refuse_missing_files(parser: argparse.ArgumentParser, arguments: argparse.Na
             parser.error(f"--{name}: there is no file {path}")
     if arguments.out.is_dir():
         parser.error(f"--out: {arguments.out} is a folder")
+    if arguments.out.suffix.lower() != ".mp4":
+        parser.error(f"--out: the film is an MP4, and {arguments.out} says something else: use a name that ends in .mp4")
 
 
 def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
     name = "tiny_pose_refocused" if arguments.pose else "tiny_image_audio"
     graph = workflow.load(layout.root / "workflows" / f"{name}.json")
+    refuse_longer_than_a_window(arguments.seconds)
     print("starting ComfyUI ...", flush=True)
     with running_server(layout) as server:
         prompt = workflow.to_prompt(graph, server.object_info())
@@ -65,6 +68,21 @@ def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
     write_whole(arguments.out, video)
     frames, rate, seconds = describe_video(arguments.out)
     print(f"wrote {arguments.out} ({frames} frames, {rate:g} fps, {seconds:.2f} s, {time.time() - started:.1f} s wall)")
+
+
+def refuse_longer_than_a_window(seconds: float | None) -> None:
+    """Says at once, and not after the models are loaded, that a film is longer than the preset makes.
+
+    Raises:
+        WorkflowError: with the longest duration.
+    """
+    from apoavatar_core.checkpoints import presets
+    from apoavatar_core.checkpoints.adapter_file import read_adapter
+
+    trained = read_adapter(presets.TINY_ADAPTER)[0]
+    if seconds is not None and frame_count(seconds, trained.fps) > trained.window:
+        longest = trained.window / trained.fps
+        raise WorkflowError(f"--seconds {seconds:g}: the tiny preset makes films of up to {longest:.2f} s; ask for less.")
 
 
 def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfyServer, assets: Path) -> None:
@@ -105,10 +123,22 @@ def generate(server: ComfyServer, prompt: dict) -> bytes:
     listener = threading.Thread(target=show_progress, args=(server, client_id, prompt), daemon=True)
     listener.start()
     entry = server.wait(server.submit(prompt, client_id))
+    for sentence in sentences(entry, prompt):
+        print(sentence, flush=True)
     videos = [file for file in server.output_files(entry) if file["filename"].lower().endswith(".mp4")]
     if not videos:
         raise WorkflowError("the workflow ended without saving an MP4.")
     return server.fetch(videos[-1])
+
+
+def sentences(entry: dict, prompt: dict) -> list[str]:
+    """What nodes said of a finished run (ui text), each behind the node's title."""
+    return [
+        f"{prompt[node_id]['_meta']['title']}: {line}"
+        for node_id, output in entry["outputs"].items()
+        for text in output.get("text", ())
+        for line in str(text).splitlines()
+    ]
 
 
 def show_progress(server: ComfyServer, client_id: str, prompt: dict) -> None:

@@ -225,6 +225,7 @@ def test_frame_count_is_the_nearest_the_vae_can_make(seconds, fps, frames):
         (["demo", "--image", "nowhere.png"], "there is no file nowhere.png"),
         (["demo", "--seconds", "nan"], "invalid positive float"),
         (["demo", "--steps", "0"], "invalid positive int"),
+        (["demo", "--out", "film.gif"], "the film is an MP4, and film.gif says something else"),
         (["demo", "--unknown"], "unrecognized arguments: --unknown"),
     ],
 )

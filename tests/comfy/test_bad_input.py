@@ -15,7 +15,7 @@ from scipy.io import wavfile
 from apoavatar_core.adapters import AdapterConfig, ApoAvatarAdapter
 from apoavatar_core.checkpoints import presets
 from apoavatar_core.checkpoints.adapter_file import read_adapter, save_adapter
-from devtools import environment, workflow
+from devtools import demo, environment, workflow
 from devtools.errors import WorkflowError
 
 LAYOUT = environment.Layout(Path(__file__).resolve().parents[2])
@@ -270,6 +270,24 @@ def test_a_length_that_is_not_4n_plus_1_is_rounded_and_said(comfy_server, text_p
     entry = comfy_server.queue(text_prompt)
     assert video_size(comfy_server, entry)[0] == 5
     assert said_by(entry, "ApoAvatarConditioning") == "length 6 is not 4n+1: 5 frames are made."
+    (title,) = (node["_meta"]["title"] for node in workflow.nodes_of(text_prompt, "ApoAvatarConditioning"))
+    assert demo.sentences(entry, text_prompt) == [f"{title}: length 6 is not 4n+1: 5 frames are made."]
+
+
+def test_a_length_of_0_is_the_voices(comfy_server, text_prompt, tmp_path):
+    wavfile.write(tmp_path / "short.wav", 16_000, np.zeros(int(0.3 * 16_000), np.float32))
+    workflow.set_input(text_prompt, "LoadAudio", "audio", comfy_server.upload(tmp_path / "short.wav"))
+    workflow.set_input(text_prompt, "ApoAvatarConditioning", "length", 0)
+    entry = comfy_server.queue(text_prompt)
+    # 0.3 s at 24 fps are 7.2 frames, and 9 = 4n + 1.
+    assert video_size(comfy_server, entry)[0] == 9
+
+
+def test_a_film_longer_than_the_preset_makes_is_refused_before_anything_starts():
+    with pytest.raises(WorkflowError, match=r"--seconds 5: the tiny preset makes films of up to 2\.04 s"):
+        demo.refuse_longer_than_a_window(5.0)
+    demo.refuse_longer_than_a_window(2.0)
+    demo.refuse_longer_than_a_window(None)
 
 
 def test_a_width_that_fills_no_whole_tokens_is_refused_with_its_neighbours(refused, text_prompt):

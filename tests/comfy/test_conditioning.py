@@ -143,3 +143,18 @@ def test_every_input_says_what_it_is_for(comfy) -> None:
     ours = {name: found for name, found in nodes.NODE_CLASS_MAPPINGS.items() if name.startswith("ApoAvatar")}
     assert len(ours) >= 8
     assert [name for node_id, found in ours.items() for name in untold(found.INPUT_TYPES(), f"{node_id}.")] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "start", "frames", "left_out"),
+    [(1.0, 0, 25, ""), (82.0, 0, 81, "The voice lasts 82.0 s and the film goes up to 3.4 s"), (82.0, 1920, 49, "")],
+    ids=["short", "longer than a window", "its end"],
+)
+def test_length_0_is_what_is_left_of_the_voice_up_to_a_window(pack, seconds, start, frames, left_out):
+    node, Voice = pack("nodes.conditioning"), pack("apoavatar_core.conditioning.voice").Voice
+    voice = Voice(torch.zeros(round(seconds * 50), 1), 50, torch.zeros(1), "any")
+    length = node.length_for(0, voice, 24.0, start)
+    assert length == frames
+    shape = pack("apoavatar_core.conditioning.clip").ClipShape(128, 128, length, 24.0, start)
+    said = node.changes_to(0, {"pose_mode": "pose_free"}, shape, voice)
+    assert [sentence.split(":")[0] for sentence in said] == ([left_out] if left_out else [])
