@@ -14,6 +14,7 @@ _WRIST_RADIUS = 0.036
 _NECK_HALF_WIDTH = 0.056
 _OUTLINE = 0.0075
 _HAND_LINE = 0.0085
+_FOLD = 0.005
 _PALM_ROUNDING, _FINGER_RADIUS, _THUMB_RADIUS = 0.024, 0.0185, 0.0195
 
 
@@ -90,17 +91,21 @@ def _draw_cuff(canvas: Canvas, identity: Identity, arm: Arm) -> None:
 
 
 def draw_hand(canvas: Canvas, hand: np.ndarray, skin: Colour) -> None:
-    """Palm, thumb and four fingers around the 21 hand points [21, 2], each with a line round it."""
-    edge = hand_edge(skin)
+    """Palm, thumb and four fingers around the 21 hand points [21, 2]: a strong line round all of them together, and a soft
+    one where one lies beside another.
+    """
     wrist, knuckles = hand[0], hand[[17, 13, 9, 5]]
     palm = np.concatenate([wrist + 0.22 * (knuckles[[0, 3]] - wrist), wrist + 0.96 * (knuckles[::-1] - wrist)])
-    canvas.polygon(palm, skin)
+    fingers = [(hand[first : first + 4], _FINGER_RADIUS) for first in (17, 13, 9, 5)] + [(hand[1:5], _THUMB_RADIUS)]
+    edge, fold = hand_edge(skin), darker(skin, 0.26)
     canvas.line(palm, 2 * (_PALM_ROUNDING + _HAND_LINE), edge, closed=True)
+    for points, radius in fingers:
+        canvas.line(points, 2 * (radius + _HAND_LINE), edge)
     canvas.line(palm, 2 * _PALM_ROUNDING, skin, closed=True)
     canvas.polygon(palm, skin)
-    for first in (17, 13, 9, 5):
-        _draw_finger(canvas, hand[first : first + 4], _FINGER_RADIUS, skin, edge)
-    _draw_finger(canvas, hand[1:5], _THUMB_RADIUS, skin, edge)
+    for points, radius in fingers:
+        canvas.line(points, 2 * (radius + _FOLD), fold)
+        canvas.line(points, 2 * radius, skin)
     # The thumb's root grows out of the palm: no line runs across it.
     canvas.line(np.stack([palm[:2].mean(0), hand[2]]), 2 * _THUMB_RADIUS, skin)
 
@@ -108,11 +113,6 @@ def draw_hand(canvas: Canvas, hand: np.ndarray, skin: Colour) -> None:
 def hand_edge(skin: Colour) -> Colour:
     """The line round a hand: dark round a light one, light round a dark one, so that it shows on every garment."""
     return darker(skin, 0.62) if luminance(skin) > 100 else lighter(skin, 0.50)
-
-
-def _draw_finger(canvas: Canvas, points: np.ndarray, radius: float, skin: Colour, edge: Colour) -> None:
-    canvas.line(points, 2 * (radius + _HAND_LINE), edge)
-    canvas.line(points, 2 * radius, skin)
 
 
 def _draw_neckline(canvas: Canvas, geometry: FrameGeometry, cloth: Colour, depth: float) -> None:
