@@ -267,6 +267,8 @@ def test_hands_are_large_skin_coloured_and_inside_the_frame_in_every_shape(seed)
 
 @pytest.mark.parametrize("seed", range(30))
 def test_hands_stand_out_from_whatever_is_behind_them(seed):
+    import cv2
+
     identity = sample_identity(np.random.default_rng(seed))
     motion = arms_at(*every_shape()[seed % 3 :: 3])
     for t in range(len(motion)):
@@ -275,9 +277,12 @@ def test_hands_stand_out_from_whatever_is_behind_them(seed):
         for hand in hands_of(identity, motion, t, SIZE):
             # Open fingers leave gaps within the hull, so the border is looked for along the hand's own skin.
             near = hand_region(picture, hand, 0.035)
-            skin = near & (distance < 25)
+            # Soft lines between fingers are no border: what closes over them is hand.
+            skin = cv2.morphologyEx((near & (distance < 25)).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5))).astype(bool)
             beside = near & ~skin & (np.roll(skin, 1, 0) | np.roll(skin, -1, 0) | np.roll(skin, 1, 1) | np.roll(skin, -1, 1))
-            assert np.median(distance[beside]) > 45
+            # The pixels at the skin are smoothed; the line is one further out at most.
+            strongest = cv2.dilate((distance * ~skin).astype(np.uint8), np.ones((3, 3)))
+            assert np.median(strongest[beside]) > 60
 
 
 def test_a_closed_line_goes_round_every_hand():
