@@ -57,7 +57,7 @@ def test_a_continued_clip_takes_voice_pose_and_gate_from_its_place(pack, node, v
     film, start, overlap = torch.rand(12, SIDE, SIDE, 3), 7, 5
     dropout = np.linspace(1, 0, 41, dtype=np.float32)
     gate = pack("apoavatar_core.refocusing").Gate(1 - dropout, 1 - dropout, dropout)
-    positive, _, latent, trim_image = made(
+    positive, _, latent, trim_image, *rate = made(
         node, vae,
         pose_mode={"pose_mode": "refocused", "pose": numbered(41), "gate": gate},
         continue_from={"continue_from": "previous_frames", "previous_frames": film, "motion_frames": overlap},
@@ -73,10 +73,11 @@ def test_a_continued_clip_takes_voice_pose_and_gate_from_its_place(pack, node, v
         assert heard[:, latent_frame].tolist() == [2.0 * (start + 4 * latent_frame - 5 + row) for row in range(8)]
     assert torch.equal(tensor_of(positive, keys.MOTION), vae.encode(film[-overlap:]))
     assert trim_image == overlap and latent["samples"].shape == (1, 16, 3, SIDE // 8, SIDE // 8)
+    assert rate == [9, FPS]
 
 
 def test_a_clip_that_begins_a_film_has_nothing_to_trim(node, vae, keys) -> None:
-    positive, _, _, trim_image = made(node, vae)
+    positive, _, _, trim_image, *_ = made(node, vae)
     assert trim_image == 0 and keys.MOTION not in positive[0][1]["model_conds"]
 
 
@@ -109,7 +110,7 @@ def test_the_sampler_is_the_native_nodes_wired_by_hand(comfy, node, clip) -> Non
     model, clip, vae, _ = nodes.NODE_CLASS_MAPPINGS["ApoAvatarLoadModels"].execute({"preset": "tiny"}).result
     texts = [nodes.CLIPTextEncode().encode(clip, text)[0] for text in ("a person", "")]
     settings = (vae, voice(), SIDE, SIDE, 5, FPS, FREE, FROM_NOTHING)
-    positive, negative, latent, _ = node.execute(*texts, *settings, torch.rand(1, SIDE, SIDE, 3)).result
+    positive, negative, latent, *_ = node.execute(*texts, *settings, torch.rand(1, SIDE, SIDE, 3)).result
     scales = (2.0, 1.5, 3.0, 1.0)
     chosen = {"seed": 7, "steps": 3, "shift": 5.0, "sampler_name": "dpmpp_2m", "scheduler": "beta"}
 
