@@ -22,6 +22,7 @@ import torch
 from ...checkpoints.presets import MEDIAPIPE
 from ...checkpoints.safe_file import write_tensors
 from .network import INPUT
+from .sparse import packed
 from .weights import FORMAT
 
 
@@ -105,7 +106,7 @@ def convert(wheel: Path, out: Path) -> None:
     for name, source in SOURCES.items():
         description, weights = describe(read_from_wheel(wheel, source), source.outputs)
         descriptions[name] = description
-        tensors |= {f"{name}.{key}": torch.from_numpy(value.copy()) for key, value in weights.items()}
+        tensors |= packed({f"{name}.{key}": value for key, value in weights.items()})
     origin = {name: {"file": IN_WHEEL + source.path, "sha256": source.sha256} for name, source in SOURCES.items()}
     metadata = {
         "format": FORMAT,

@@ -10,8 +10,9 @@ from torch import nn
 
 from ...checkpoints.safe_file import json_field, read_metadata, read_tensors
 from .network import Network
+from .sparse import unpacked
 
-FORMAT = "apoavatar-mediapipe-1"
+FORMAT = "apoavatar-mediapipe-2"
 
 NETWORKS = ("person_detector", "body", "palm_detector", "hand_crop", "hand", "face_detector", "face")
 """What the file holds."""
@@ -48,7 +49,8 @@ def load_networks(path: str | os.PathLike[str], operations=nn) -> HolisticNetwor
         )
     try:
         networks = HolisticNetworks(json_field(metadata, "networks", path), operations=operations)
-        networks.load_state_dict({name: tensor.float() for name, tensor in read_tensors(path).items()})
+        shapes = {name: tensor.shape for name, tensor in networks.state_dict().items()}
+        networks.load_state_dict(unpacked(read_tensors(path), shapes))
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise ValueError(
             f"The file {path.name} has networks that do not fit its weights: make it again with "
