@@ -10,8 +10,8 @@ import folder_paths  # noqa: E402  what follows may be missing in an older Comfy
 
 from .apoavatar_core.checkpoints.presets import ADAPTERS, POSE_MODELS, PRESETS  # noqa: E402
 
-for kind in (ADAPTERS, POSE_MODELS):
-    folder_paths.folder_names_and_paths[kind] = ([str(Path(folder_paths.models_dir) / kind)], {".safetensors"})
+for kind, suffixes in ((ADAPTERS, {".safetensors"}), (POSE_MODELS, {".safetensors", ".onnx", ".pt2", ".torchscript"})):
+    folder_paths.folder_names_and_paths[kind] = ([str(Path(folder_paths.models_dir) / kind)], suffixes)
 for kind in ("diffusion_models", "vae", "text_encoders", ADAPTERS, POSE_MODELS):
     folder_paths.add_model_folder_path(kind, str(PRESETS / kind))
 

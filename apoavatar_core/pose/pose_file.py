@@ -6,19 +6,23 @@ import os
 from pathlib import Path
 
 from ..checkpoints.safe_file import read_metadata
-from . import network_file
+from . import network_file, sapiens, wholebody_onnx
 from .mediapipe import weights
 from .mediapipe.holistic import Holistic
 from .model import PoseModel
 
 
 def load_pose_model(path: str | os.PathLike[str]) -> PoseModel:
-    """Read any pose model of ours, on the CPU.
+    """Read any pose model, on the CPU.
 
     Raises:
         ValueError: when the file is missing, broken, or no pose model.
     """
     path = Path(path)
+    if path.suffix == wholebody_onnx.SUFFIX:
+        return wholebody_onnx.load_onnx(path)
+    if path.suffix in sapiens.SUFFIXES:
+        return sapiens.load_sapiens(path)
     if read_metadata(path).get("format") == weights.FORMAT:
         return Holistic(weights.load_networks(path))
     return network_file.load_keypoint_network(path)
