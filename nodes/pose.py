@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import comfy.model_management
-import comfy.utils
+import logging
+from functools import partial
+from pathlib import Path
+
 import folder_paths
 import numpy as np
 import torch
-from comfy.model_patcher import ModelPatcher
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..apoavatar_core.checkpoints.presets import MEDIAPIPE, POSE_MODELS
-from ..apoavatar_core.pose import PoseModel, estimate, from_frame, load_pose_model, render_pose, to_frame
+from ..apoavatar_core.comfyui.pose_models import on_device, steps_shown
+from ..apoavatar_core.pose import PoseModel, boxes_in, estimate, from_frame, persons, render_pose, to_frame
+from ..apoavatar_core.pose.mediapipe import Holistic
 
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
+
+LARGEST, INDEX, NEAREST, WHOLE_PICTURE = "largest", "index", "nearest to a point", "whole picture"
+"""Which person."""
 
 
 def pose_model_files() -> list[str]:
@@ -21,43 +27,109 @@ def pose_model_files() -> list[str]:
     return sorted(folder_paths.get_filename_list(POSE_MODELS), key=lambda name: name != MEDIAPIPE.name)
 
 
-def load_on_device(file: str) -> PoseModel:
-    """A pose model on the device that ComfyUI gives it."""
-    model = load_pose_model(folder_paths.get_full_path_or_raise(POSE_MODELS, file))
-    device = comfy.model_management.get_torch_device()
-    patcher = ModelPatcher(model, device, comfy.model_management.unet_offload_device())
-    comfy.model_management.load_models_gpu([patcher], force_full_load=True)
-    return model
+def choice_of(person: dict) -> persons.Choice:
+    """The rule that the input person stands for."""
+    if person["person"] == INDEX:
+        return persons.numbered(person["index"])
+    if person["person"] == NEAREST:
+        return persons.nearest((person["x"], person["y"]))
+    return persons.largest
+
+
+def boxes_found(model: PoseModel, frames: torch.Tensor, person: dict) -> np.ndarray | None:
+    """The box in every frame of the person who is looked for; None where the model is to see the whole picture."""
+    if person["person"] == WHOLE_PICTURE or not model.detect_every:
+        return None
+    show = steps_shown(len(frames))
+    search = partial(
+        persons.look, frames=frames, every=model.detect_every, progress=lambda looks: show(looks * model.detect_every),
+    )
+    if isinstance(model, Holistic):
+        found = search(model.persons_in)
+    else:
+        with on_device(MEDIAPIPE) as detector:
+            found = search(detector.persons_in)
+    tracks = persons.followed(found)
+    return persons.boxes_of(choice_of(person)(tracks), len(frames)) if tracks else None
+
+
+def boxes_given(bboxes, frames: torch.Tensor, person: dict) -> np.ndarray:
+    """The box in every frame of the person who is chosen among given ones."""
+    tracks = persons.followed(boxes_in(bboxes, len(frames), frames.shape[2], frames.shape[1]))
+    if not tracks:
+        raise ValueError("bboxes has no box of a person inside the frames: connect others, or leave bboxes open.")
+    return persons.boxes_of(choice_of(person)(tracks), len(frames))
+
+
+def missing_persons(pose: list[dict]) -> str:
+    """What a user should know of frames without a person; empty when there are none.
+
+    Raises:
+        ValueError: when there are no others.
+    """
+    empty = [i for i, frame in enumerate(pose) if not frame["people"]]
+    if len(empty) == len(pose):
+        raise ValueError("No person was found in frames: choose frames that show one from the front, or another pose_model.")
+    return f"No person in {len(empty)} of {len(pose)} frames (the first is {empty[0]})." if empty else ""
 
 
 class ExtractPose(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        fraction = {"default": 0.5, "min": 0.0, "max": 1.0, "step": 0.01}
         return io.Schema(
             node_id="ApoAvatarExtractPose",
             display_name="Extract Pose",
             category="ApoAvatar",
-            description="Find body, hands and face in video frames.",
+            description="Find one person's body, hands and face in video frames.",
             inputs=[
-                io.Image.Input("frames", tooltip="Pictures of one person, for example from Get Video Components."),
+                io.Image.Input("frames", tooltip="Consecutive pictures, for example from Get Video Components."),
                 io.Combo.Input(
                     "pose_model",
                     options=pose_model_files(),
-                    tooltip="mediapipe_holistic (docs/pose.md says how it is made) finds people; apoavatar_tiny_pose knows the "
-                    "tiny preset's presenter only.",
+                    tooltip="mediapipe_holistic finds people; apoavatar_tiny_pose knows the tiny preset's presenter only. "
+                    "models/apoavatar_pose takes DWPose, RTMPose or RTMW (.onnx) and Sapiens (TorchScript; CC-BY-NC 4.0: not "
+                    "for commercial use).",
+                ),
+                io.DynamicCombo.Input(
+                    "person",
+                    options=[
+                        io.DynamicCombo.Option(LARGEST, []),
+                        io.DynamicCombo.Option(
+                            INDEX, [io.Int.Input("index", default=0, min=0, max=99, tooltip="From the left, from 0.")]
+                        ),
+                        io.DynamicCombo.Option(
+                            NEAREST,
+                            [
+                                io.Float.Input("x", **fraction, tooltip="0 is the left edge, 1 the right one."),
+                                io.Float.Input("y", **fraction, tooltip="0 is the upper edge, 1 the lower one."),
+                            ],
+                        ),
+                        io.DynamicCombo.Option(WHOLE_PICTURE, []),
+                    ],
+                    tooltip="Which of several persons is followed. whole picture: one person fills it; nobody is looked for.",
+                ),
+                io.BoundingBox.Input(
+                    "bboxes", optional=True, force_input=True,
+                    tooltip="Boxes of persons, for example from RT-DETR, instead of those that are found here.",
                 ),
             ],
             outputs=[PoseKeypoint.Output(display_name="pose")],
         )
 
     @classmethod
-    def execute(cls, frames: torch.Tensor, pose_model: str) -> io.NodeOutput:
-        model = load_on_device(pose_model)
-        progress = comfy.utils.ProgressBar(frames.shape[0])
-        pixels = frames[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy()
-        people = estimate(model, np.ascontiguousarray(pixels), progress=progress.update_absolute)
+    def execute(cls, frames: torch.Tensor, pose_model: str, person: dict, bboxes=None) -> io.NodeOutput:
+        frames = frames[..., :3]
+        with on_device(Path(folder_paths.get_full_path_or_raise(POSE_MODELS, pose_model))) as model:
+            boxes = boxes_found(model, frames, person) if bboxes is None else boxes_given(bboxes, frames, person)
+            show = steps_shown(len(frames))
+            people = estimate(model, frames, boxes=boxes, progress=lambda done, _: show(done))
         height, width = frames.shape[1:3]
-        return io.NodeOutput([to_frame(person, width, height) for person in people])
+        pose = [to_frame(found, width, height) for found in people]
+        said = missing_persons(pose)
+        if said:
+            logging.info("ApoAvatar Extract Pose: %s", said)
+        return io.NodeOutput(pose, ui=ui.PreviewText(said) if said else None)
 
 
 class RenderPose(io.ComfyNode):

@@ -1,5 +1,6 @@
 """Pose: keypoints, their drawing, and the models that find them in pictures."""
 
+from .bounding_boxes import boxes_in
 from .estimator import HeatmapModel, KeypointNetwork, KeypointNetworkConfig
 from .keypoints import PersonKeypoints, canvas_size, from_frame, in_middle_of, to_frame
 from .measurements import hand_speed, mouth_opening
@@ -14,6 +15,7 @@ __all__ = [
     "KeypointNetworkConfig",
     "PersonKeypoints",
     "PoseModel",
+    "boxes_in",
     "canvas_size",
     "estimate",
     "from_frame",

@@ -55,6 +55,8 @@ class HeatmapModel:
     keypoints: tuple[str, ...]
     """The keypoint groups it predicts, in the order of its heatmaps."""
 
+    detect_every = 0
+
     def heatmaps(self, pictures: Tensor) -> Tensor:
         """Pictures [B, 3, S, S] with values 0 to 1, on the CPU -> heatmaps [B, K, h, w] with values 0 to 1, anywhere."""
         raise NotImplementedError

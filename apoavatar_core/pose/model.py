@@ -31,6 +31,9 @@ class PoseModel(Protocol):
     Crops, heatmaps, regression and memory from frame to frame are the model's own business.
     """
 
+    detect_every: int
+    """Frames from one look for persons to the next that it needs, to be given their boxes; 0: it wants the whole picture."""
+
     def people(self, batches: Iterable[Frames]) -> Iterator[list[PersonKeypoints]]:
         """Yields each batch's persons before it takes the next batch.
 
@@ -82,7 +85,13 @@ def _batches(frames: np.ndarray | Tensor, boxes: np.ndarray, batch_size: int) ->
     """The frames in 8 bits, converted one batch at a time."""
     for start in range(0, len(frames), batch_size):
         part = slice(start, start + batch_size)
-        pictures = frames[part].cpu().numpy() if isinstance(frames, Tensor) else frames[part]
-        if pictures.dtype != np.uint8:
-            pictures = (pictures.clip(0, 1) * 255).round().astype(np.uint8)
-        yield Frames(np.ascontiguousarray(pictures), boxes[part])
+        yield Frames(in_8_bits(frames[part]), boxes[part])
+
+
+def in_8_bits(pictures: np.ndarray | Tensor) -> np.ndarray:
+    """Pictures of any kind that `estimate` takes -> uint8, 0 to 255."""
+    if isinstance(pictures, Tensor):
+        pictures = pictures.cpu().numpy()
+    if pictures.dtype != np.uint8:
+        pictures = (pictures.clip(0, 1) * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(pictures)

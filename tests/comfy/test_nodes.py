@@ -11,6 +11,13 @@ from apoavatar_core.synthetic import frame_keypoints, sample_identity, speech_mo
 from apoavatar_core.synthetic.clip import draw_clip
 
 PRESENTER = Path(__file__).parents[2] / "workflows" / "assets" / "presenter.png"
+MEDIAPIPE = "mediapipe_holistic.safetensors"
+LARGEST, WHOLE_PICTURE = {"person": "largest"}, {"person": "whole picture"}
+
+
+def presenter() -> torch.Tensor:
+    """The drawn presenter, 512 pixels high and wide, as an IMAGE."""
+    return torch.from_numpy(cv2.cvtColor(cv2.imread(str(PRESENTER)), cv2.COLOR_BGR2RGB))[None].float() / 255
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,7 @@ def test_extracted_pose_lies_where_the_presenter_was_drawn_and_can_be_rendered(n
     speech = 0.3 * np.sin(np.arange(16_000) * 0.1, dtype=np.float32)
     motion = speech_motion(speech, 5, 24, identity, rng)
     frames = torch.from_numpy(draw_clip(identity, motion, 128)).float() / 255
-    (pose,) = node("ApoAvatarExtractPose").execute(frames, "apoavatar_tiny_pose.safetensors").result
+    (pose,) = node("ApoAvatarExtractPose").execute(frames, "apoavatar_tiny_pose.safetensors", LARGEST).result
     for t in range(5):
         true, found = from_frame(frame_keypoints(identity, motion, t, 128)).body, from_frame(pose[t]).body
         wrists = [4, 7]
@@ -65,10 +72,56 @@ def test_extracted_pose_lies_where_the_presenter_was_drawn_and_can_be_rendered(n
 def test_extract_pose_finds_people_by_default(node):
     schema = node("ApoAvatarExtractPose").define_schema()
     default = next(one for one in schema.inputs if one.id == "pose_model").options[0]
-    picture = cv2.cvtColor(cv2.imread(str(PRESENTER)), cv2.COLOR_BGR2RGB)
-    (pose,) = node("ApoAvatarExtractPose").execute(torch.from_numpy(picture)[None].float() / 255, default).result
+    (pose,) = node("ApoAvatarExtractPose").execute(presenter(), default, LARGEST).result
     person = from_frame(pose[0])
     assert min(person.body[:8, 2].min(), person.left_hand[:, 2].min(), person.right_hand[:, 2].min()) > 0.5
+
+
+def test_extract_pose_follows_the_person_who_is_asked_for(node):
+    small = cv2.resize(presenter()[0].numpy(), (400, 400), interpolation=cv2.INTER_AREA)
+    frames = torch.cat([presenter(), torch.from_numpy(np.pad(small, ((112, 0), (0, 0), (0, 0))))[None]], dim=2)
+    boxes = [[{"x": 20, "y": 20, "width": 440, "height": 490}, {"x": 532, "y": 122, "width": 360, "height": 390}]]
+
+    def neck(person, bboxes=None):
+        (pose,) = node("ApoAvatarExtractPose").execute(frames, MEDIAPIPE, person, bboxes).result
+        return from_frame(pose[0]).body[1, 0]
+
+    assert neck(LARGEST) < 0.4 and neck({"person": "nearest to a point", "x": 0.6, "y": 0.7}) > 0.6
+    assert neck(LARGEST, boxes) < 0.4 and neck({"person": "index", "index": 1}, boxes) > 0.6
+    with pytest.raises(ValueError, match="index must be less than that, not 2"):
+        neck({"person": "index", "index": 2})
+
+
+def test_extract_pose_says_where_nobody_is(node):
+    extract = node("ApoAvatarExtractPose").execute
+    blank = torch.zeros(1, 512, 512, 3)
+    with pytest.raises(ValueError, match="No person was found in frames"):
+        extract(blank, MEDIAPIPE, LARGEST)
+    output = extract(torch.cat([presenter(), presenter(), blank]), MEDIAPIPE, WHOLE_PICTURE)
+    assert output.ui.as_dict()["text"] == ("No person in 1 of 3 frames (the first is 2).",)
+    assert [len(frame["people"]) for frame in output.result[0]] == [1, 1, 0]
+
+
+class WhereItIsBright(torch.nn.Module):
+    """Sapiens' signature: every point where the picture is brightest."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        small = torch.nn.functional.interpolate(pictures, size=[256, 192], mode="bilinear", align_corners=True)
+        return small.mean(1, keepdim=True).expand(-1, 133, -1, -1)
+
+
+def test_extract_pose_takes_sapiens_from_the_models_folder(node, tmp_path, monkeypatch):
+    import folder_paths
+
+    folders, suffixes = folder_paths.folder_names_and_paths["apoavatar_pose"]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "apoavatar_pose", ([*folders, str(tmp_path)], suffixes))
+    torch.jit.script(WhereItIsBright()).save(str(tmp_path / "sapiens_torchscript.pt2"))
+    y, x = np.mgrid[:300, :400]
+    blob = torch.from_numpy(np.exp(-((x - 100) ** 2 + (y - 210) ** 2) / 800)).float()[None, :, :, None].expand(-1, -1, -1, 3)
+    options = next(one for one in node("ApoAvatarExtractPose").define_schema().inputs if one.id == "pose_model").options
+    assert "sapiens_torchscript.pt2" in options
+    (pose,) = node("ApoAvatarExtractPose").execute(blob, "sapiens_torchscript.pt2", WHOLE_PICTURE).result
+    assert abs(from_frame(pose[0]).body[:, :2] - (100 / 400, 210 / 300)).max() < 0.005
 
 
 def test_native_sampler_takes_the_guider_for_silence_and_a_portrait_of_one_pixel(node, tiny):

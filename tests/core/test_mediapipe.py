@@ -24,6 +24,7 @@ from apoavatar_core.pose.mediapipe.detector import Detection, anchors, decode, m
 from apoavatar_core.pose.mediapipe.hand import square_from_palm
 from apoavatar_core.pose.mediapipe.network import Network
 from apoavatar_core.pose.mediapipe.smoothing import OneEuro
+from apoavatar_core.pose.mediapipe.sparse import packed, unpacked
 from apoavatar_core.pose.mediapipe.tracking import HAND, followed
 from apoavatar_core.pose.mediapipe.weights import NETWORKS
 
@@ -31,13 +32,8 @@ HERE = Path(__file__).parent
 PRESENTER = HERE.parents[1] / "workflows" / "assets" / "presenter.png"
 
 
-made = pytest.mark.skipif(not MEDIAPIPE.is_file(), reason=f"make {MEDIAPIPE.name} as docs/pose.md says")
-
-
 @pytest.fixture(scope="module")
 def networks() -> HolisticNetworks:
-    if not MEDIAPIPE.is_file():
-        pytest.skip(f"make {MEDIAPIPE.name} as docs/pose.md says")
     return load_networks(MEDIAPIPE)
 
 
@@ -98,7 +94,6 @@ def test_broken_descriptions_are_refused(steps: list[dict]) -> None:
         Network({"size": [8, 8], "steps": steps, "outputs": ["1"]})
 
 
-@made
 def test_broken_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="missing.safetensors is not there"):
         load_networks(tmp_path / "missing.safetensors")
@@ -126,10 +121,25 @@ def test_other_wheels_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out.safetensors").exists()
 
 
-@made
 def test_a_file_says_which_model_it_holds(networks: HolisticNetworks) -> None:
     assert isinstance(load_pose_model(MEDIAPIPE), Holistic)
     assert load_pose_model(TINY_POSE).config == load_keypoint_network(TINY_POSE).config
+
+
+def test_weights_with_many_zeros_are_stored_without_them() -> None:
+    random = np.random.default_rng(0)
+    sparse = random.normal(size=(3, 50, 31)).astype(np.float16) * (random.random((3, 50, 31)) < 0.3)
+    weights = {"sparse": sparse, "dense": random.normal(size=(40, 40)).astype(np.float16), "small": np.zeros(5, np.float32)}
+    stored = packed(weights)
+    assert sum(tensor.nbytes for tensor in stored.values()) < 0.5 * sparse.nbytes + weights["dense"].nbytes
+    shapes = {name: torch.Size(values.shape) for name, values in weights.items()}
+    for name, tensor in unpacked(stored, shapes).items():
+        np.testing.assert_array_equal(tensor.numpy(), weights[name].astype(np.float32))
+    for name in stored:
+        with pytest.raises(ValueError, match="is missing"):
+            unpacked({other: tensor for other, tensor in stored.items() if other != name}, shapes)
+    with pytest.raises(ValueError, match="another number of values"):
+        unpacked(stored | {"sparse:values": stored["sparse:values"][1:]}, shapes)
 
 
 # --- crops
@@ -314,6 +324,20 @@ def test_the_person_in_the_box_is_found(networks: HolisticNetworks, presenter: n
     left, right = estimate(Holistic(networks), frames, boxes=np.array([[0, 0, 0.5, 1], [0.5, 0, 1, 1]]))
     assert left.body[1, 0] < 0.5 < right.body[1, 0]
     np.testing.assert_allclose(left.body[:8, 0] + 0.5, right.body[:8, 0], atol=0.03)
+
+
+def test_two_persons_have_a_box_each(networks: HolisticNetworks, presenter: np.ndarray) -> None:
+    small = cv2.resize(presenter, (400, 400), interpolation=cv2.INTER_AREA)
+    two = np.concatenate([presenter, np.pad(small, ((112, 0), (0, 0), (0, 0)))], axis=1)
+    boxes = Holistic(networks).persons_in(two)
+    left, right = boxes[boxes[:, 0].argsort()]
+    assert left[0] < 0.05 and left[2] < 0.75 and right[0] > 0.35 and right[2] > 0.9
+    assert left[1] < right[1] < 0.5 and 0 <= boxes.min() and boxes.max() <= 1
+    # Whoever the box was made for is looked at, though the other one is in it too.
+    for box, side in ((left, 0.28), (right, 0.78)):
+        (person,) = estimate(Holistic(networks), two[None], boxes=box[None])
+        assert abs(person.body[1, 0] - side) < 0.1
+    assert Holistic(networks).persons_in(np.zeros_like(presenter)).shape == (0, 4)
 
 
 def test_stopping_stops(networks: HolisticNetworks, presenter: np.ndarray) -> None:

@@ -23,6 +23,7 @@ PRESENT = 0.5
 _LANDMARKS = 33
 _CENTRE, _TOP = 33, 34  # of the circle round the whole body
 _RADIUS = 4  # of the heatmaps' window, in cells; MediaPipe's graph says 3, but its Python package runs with 4
+_UPRIGHT = np.array([0.75, 1.0])  # half of the width and height of a person's box, in that circle's radii
 _ROOM = 1.25  # side of the square round that circle, in its diameters
 
 
@@ -49,6 +50,13 @@ def body_square(circle: np.ndarray) -> Square:
 def detected_square(person: Detection) -> Square:
     """Where to look for a person's body."""
     return body_square(person.keypoints[:2])
+
+
+def reach(person: Detection) -> np.ndarray:
+    """The box [4] that a person may fill: left, top, right and bottom in pixels of the picture."""
+    centre, top = person.keypoints[:2]
+    half = np.linalg.norm(top - centre) * _UPRIGHT
+    return np.concatenate([centre - half, centre + half])
 
 
 def find_body(network: Network, picture: np.ndarray, square: Square) -> Body | None:

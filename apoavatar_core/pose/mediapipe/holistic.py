@@ -14,8 +14,10 @@ from torch import nn
 
 from ..keypoints import PersonKeypoints
 from ..model import Frames
+from ..persons import shared_part
+from ..top_down import PADDING
 from . import body, face, hand
-from .crops import Square
+from .crops import Square, whole
 from .detector import detect
 from .keypoints import person_keypoints
 from .tracking import FACE, HAND, followed
@@ -24,6 +26,8 @@ from .weights import HolisticNetworks
 
 class Holistic(nn.Module):
     """The pose model for real people (a `PoseModel`); it runs where its networks are."""
+
+    detect_every = 8  # between looks it follows the person itself
 
     def __init__(self, networks: HolisticNetworks) -> None:
         super().__init__()
@@ -34,6 +38,13 @@ class Holistic(nn.Module):
         person = _Person(self.networks)
         for batch in batches:
             yield [person.next(picture, box) for picture, box in zip(batch.pictures, batch.boxes)]
+
+    def persons_in(self, picture: np.ndarray) -> np.ndarray:
+        """The boxes of the persons in a picture [H, W, 3], as far as they reach into it: [n, 4] as `Frames.boxes`."""
+        height, width = picture.shape[:2]
+        found = detect(self.networks.person_detector, picture, whole(width, height), darkest=-1)
+        boxes = np.array([body.reach(person) for person in found]).reshape(-1, 4) / (width, height, width, height)
+        return boxes.clip(0, 1)
 
 
 class _Person:
@@ -70,9 +81,15 @@ class _Person:
     def _body(self, picture: np.ndarray, low: np.ndarray, high: np.ndarray) -> body.Body | None:
         if self.circle is not None:
             return body.find_body(self.networks.body, picture, body.body_square(self.circle))
-        where = Square(*((low + high) / 2), (high - low).max())
+        # With some room, for boxes are tight; the whole picture is as MediaPipe looks at it.
+        side = min(PADDING * (high - low).max(), max(picture.shape[:2]))
+        where = Square(*((low + high) / 2), side)
         people = detect(self.networks.person_detector, picture, where, darkest=-1)
-        return body.find_body(self.networks.body, picture, body.detected_square(people[0])) if people else None
+        if not people:
+            return None
+        # Of several, the one whom the box was made for.
+        best = max(people, key=lambda person: shared_part(body.reach(person), np.concatenate([low, high])))
+        return body.find_body(self.networks.body, picture, body.detected_square(best))
 
     def _hands(self, picture: np.ndarray, found: body.Body) -> list[hand.Hand | None]:
         rough = [hand.square_from_body(found, side) for side in hand.SIDES]
