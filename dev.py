@@ -4,7 +4,7 @@
     python dev.py demo     a portrait and a voice become an MP4, through a real ComfyUI
     python dev.py test     the test suite; arguments go to pytest
     python dev.py serve    ComfyUI with this pack, in the browser
-    python dev.py bench    what the adapters cost on this machine
+    python dev.py bench    what the adapters and the pose model cost on this machine
     python dev.py mutants  how many broken lines the tests notice
 
 Set-up stays inside the checkout (`.venv`, `.comfyui`). COMFYUI_PATH names a ComfyUI to use instead of a downloaded one.
@@ -46,7 +46,7 @@ def parse(argv):
     demo.add_arguments(commands.add_parser("demo", help="make a video of a portrait that speaks"))
     commands.add_parser("test", help="run the tests; arguments go to pytest", add_help=False)
     serve.add_arguments(commands.add_parser("serve", help="open ComfyUI with this pack"))
-    bench.add_arguments(commands.add_parser("bench", help="measure what the adapters cost on this machine"))
+    bench.add_arguments(commands.add_parser("bench", help="measure what the pack costs on this machine"))
     mutants.add_arguments(commands.add_parser("mutants", help="break lines and see whether the tests notice"))
 
     arguments, unknown = parser.parse_known_args(argv)

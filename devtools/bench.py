@@ -2,24 +2,43 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from benchmarks.sizes import SIZES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("benchmark", choices=["adapters"], help="adapters: beside plain Wan and ComfyUI's InfiniteTalk")
+    parser.add_argument(
+        "benchmark",
+        choices=["adapters", "pose"],
+        help="adapters: beside plain Wan and ComfyUI's InfiniteTalk; pose: the holistic pose model beside MediaPipe",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here as well")
-    parser.add_argument("--size", choices=list(SIZES), help="of the models (default: true on an NVIDIA GPU, otherwise cpu)")
+    parser.add_argument(
+        "--size", choices=list(SIZES), help="adapters: of the models (default: true on an NVIDIA GPU, otherwise cpu)"
+    )
+    parser.add_argument("--film", type=Path, metavar="FILE", help="pose: of a person (default: the drawn presenter)")
+    parser.add_argument(
+        "--mediapipe", type=Path, default=Path(sys.executable), metavar="PYTHON",
+        help="pose: an interpreter that has mediapipe==0.10.21 (it needs an older NumPy)",
+    )
 
 
 def refuse_folders(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Told at once, not after minutes of measuring."""
     if arguments.json is not None and arguments.json.is_dir():
         parser.error(f"--json: {arguments.json} is a folder")
+    if arguments.film is not None and not arguments.film.is_file():
+        parser.error(f"--film: {arguments.film} is not there")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.benchmark == "pose":
+        from benchmarks import pose
+
+        pose.run(arguments.film, arguments.mediapipe, arguments.json)
+        return
     from apoavatar_core.comfyui.host import nodes_with_pack
 
     nodes_with_pack()
