@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,16 +95,20 @@ def measure(frames: np.ndarray, python: Path) -> Passes:
 
 
 def own_pass(model: Holistic, frames: np.ndarray) -> tuple[Pass, float]:
-    """One look at all frames, and the seconds inside of networks."""
-    inside, since = 0.0, 0.0
+    """One look at all frames, and the seconds in which a network computes, in whichever thread."""
+    inside, since, active, lock = 0.0, 0.0, 0, threading.Lock()
 
     def enter(*_: object) -> None:
-        nonlocal since
-        since = time.perf_counter()
+        nonlocal since, active
+        with lock:
+            since = since if active else time.perf_counter()
+            active += 1
 
     def leave(*_: object) -> None:
-        nonlocal inside
-        inside += time.perf_counter() - since
+        nonlocal inside, active
+        with lock:
+            active -= 1
+            inside += 0.0 if active else time.perf_counter() - since
 
     networks = [module for module in model.modules() if isinstance(module, Network)]
     hooks = [hook for one in networks for hook in (one.register_forward_pre_hook(enter), one.register_forward_hook(leave))]
@@ -159,5 +164,5 @@ def found(passes: Passes, frames: int) -> list[Finding]:
             of_rounds("speed_ratio", beside, "by the clock", ratios(original_walls, walls), "", AS_FAST),
             of_rounds("processor_ratio", beside, "of processors", ratios(original_used, used)),
         ]
-    share = of_rounds("network_share", "part of our time", "in the networks", passes.network_shares, "", MOSTLY_NETWORK)
+    share = of_rounds("network_share", "part of our time", "in which a network computes", passes.network_shares, "", MOSTLY_NETWORK)
     return [*findings, share]

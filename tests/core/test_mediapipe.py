@@ -57,18 +57,36 @@ def test_networks_give_what_the_original_files_give(networks: HolisticNetworks, 
     network = getattr(networks, name)
     pictures = torch.from_numpy(waves_picture(*network.size)).permute(2, 0, 1)[None]
     outputs = network(pictures)
+    with torch.inference_mode():
+        fused = network(pictures)
     assert {f"{name}.{i}" for i in range(len(outputs))} == {key for key in reference if key.startswith(f"{name}.")}
     for i, output in enumerate(outputs):
-        rows = output.permute(0, 2, 3, 1) if output.ndim == 4 else output
         # Sums of float32 in another order.
         expected = reference[f"{name}.{i}"]
-        np.testing.assert_allclose(sampled(rows.numpy()), expected, rtol=0, atol=max(1e-3, 1e-5 * abs(expected).max()))
+        for values in (output, fused[i]):
+            rows = values.permute(0, 2, 3, 1) if values.ndim == 4 else values
+            np.testing.assert_allclose(sampled(rows.numpy()), expected, rtol=0, atol=max(1e-3, 1e-5 * abs(expected).max()))
 
 
 def test_a_picture_gives_what_it_gives_in_a_batch(networks: HolisticNetworks) -> None:
     pictures = torch.rand(2, 3, *networks.hand.size, generator=torch.Generator().manual_seed(0))
     for together, alone in zip(networks.hand(pictures), networks.hand(pictures[1:])):
         torch.testing.assert_close(together[1:], alone, atol=1e-3, rtol=1e-4)
+
+
+def test_other_weights_are_used_once_they_are_loaded() -> None:
+    arguments = {"shape": [4, 3, 3, 3], "stride": [2, 2], "groups": 1, "padding": [1, 1], "activation": "relu6"}
+    network = Network({"size": [8, 8], "steps": [step("convolution", ["input"], "1", **arguments)], "outputs": ["1"]})
+    pictures = torch.rand(1, 3, 8, 8)
+    for seed in range(2):
+        random = torch.Generator().manual_seed(seed)
+        state = {name: 3 * torch.randn(value.shape, generator=random) for name, value in network.state_dict().items()}
+        network.load_state_dict(state)
+        with torch.inference_mode():
+            (found,) = network(pictures)
+        weight, bias = state["steps.0.convolution.weight"], state["steps.0.convolution.bias"]
+        expected = torch.nn.functional.conv2d(pictures, weight, bias, stride=2, padding=1).clamp(0, 6)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def step(kind: str, inputs: list[str], output: str, **arguments) -> dict:
@@ -340,12 +358,29 @@ def test_two_persons_have_a_box_each(networks: HolisticNetworks, presenter: np.n
     assert Holistic(networks).persons_in(np.zeros_like(presenter)).shape == (0, 4)
 
 
+def test_somebody_small_in_a_long_picture_is_found(networks: HolisticNetworks, presenter: np.ndarray) -> None:
+    long = np.pad(presenter, ((0, 0), (900, 2600), (0, 0)), mode="edge")
+    (box,) = Holistic(networks).persons_in(long)
+    assert 700 < box[0] * 4012 < 1156 < box[2] * 4012 < 1700
+    (person,) = estimate(Holistic(networks), long[None], boxes=box[None])
+    assert abs(person.body[1, 0] * 4012 - 1156) < 30
+
+
 def test_stopping_stops(networks: HolisticNetworks, presenter: np.ndarray) -> None:
     def stop(done: int, total: int) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
         estimate(Holistic(networks), np.stack([presenter] * 2), batch_size=1, progress=stop)
+
+
+def test_palms_are_not_looked_for_in_every_frame(networks: HolisticNetworks, presenter: np.ndarray, monkeypatch) -> None:
+    looks = []
+    monkeypatch.setattr("apoavatar_core.pose.mediapipe.hand.find_hands", lambda _, __, squares: [None] * len(squares))
+    monkeypatch.setattr("apoavatar_core.pose.mediapipe.hand.square_from_palm", lambda *_: looks.append(1))
+    (*_, last) = estimate(Holistic(networks), np.stack([presenter] * 7))
+    assert len(looks) == 2 * 2  # both hands, in the first frame and in the sixth
+    assert last.left_hand[:, 2].max() == 0 < last.body[4, 2]
 
 
 def test_a_palm_of_the_right_wrist_says_where_its_hand_is(networks: HolisticNetworks, monkeypatch) -> None:

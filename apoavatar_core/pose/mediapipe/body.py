@@ -52,9 +52,9 @@ def detected_square(person: Detection) -> Square:
     return body_square(person.keypoints[:2])
 
 
-def reach(person: Detection) -> np.ndarray:
-    """The box [4] that a person may fill: left, top, right and bottom in pixels of the picture."""
-    centre, top = person.keypoints[:2]
+def reach(circle: np.ndarray) -> np.ndarray:
+    """The box [4] that a body may fill, given the centre and top of its circle: left, top, right and bottom in pixels."""
+    centre, top = circle
     half = np.linalg.norm(top - centre) * _UPRIGHT
     return np.concatenate([centre - half, centre + half])
 

@@ -35,6 +35,14 @@ def whole(width: int, height: int) -> Square:
     return Square(width / 2, height / 2, max(width, height))
 
 
+def parts(width: int, height: int) -> list[Square]:
+    """Squares as wide as a picture's shorter side that cover it, each overlapping half of the next."""
+    side = min(width, height)
+    count = math.ceil(2 * max(width, height) / side) - 1
+    across, down = (np.linspace(side / 2, length - side / 2, count) for length in (width, height))
+    return [Square(float(x), float(y), side) for x, y in zip(across, down)]
+
+
 def square_round(points: np.ndarray, angle: float, *, scale: float, shift: float = 0.0) -> Square:
     """The square round the upright bounding box of points [n, 2], turned by `angle`.
 

@@ -7,12 +7,14 @@ step below.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .fused import fits, fused
 
 INPUT = "input"
 """The name of the picture among a network's values."""
@@ -53,7 +55,7 @@ class Network(nn.Module):
         """Pictures [B, 3, height, width] in the range that the network was trained for -> its outputs."""
         values = {INPUT: pictures}
         for step, (inputs, output), unused in zip(self.steps, self.wiring, self.last_uses):
-            values[output] = step(*(values[name] for name in inputs))
+            values[output] = step.forward(*(values[name] for name in inputs))  # a call would look for hooks
             for name in unused:
                 del values[name]
         return [values[name] for name in self.outputs]
@@ -104,32 +106,63 @@ class _Weighted(nn.Module):
     """A step that has weights."""
 
 
-class Convolution(_Weighted):
+class _Activated(_Weighted):
+    """A layer and what follows it, in one where the CPU can.
+
+    activation: one of `ACTIVATIONS`.
+    """
+
+    def __init__(self, activation: str) -> None:
+        super().__init__()
+        self.name, self.activation = activation, ACTIVATIONS[activation]
+        self.fused: Callable[[Tensor], Tensor] | None = None
+        self.register_load_state_dict_post_hook(lambda *_: setattr(self, "fused", None))
+
+    def layer(self) -> nn.Module:
+        raise NotImplementedError
+
+    def apart(self, x: Tensor) -> Tensor:
+        """The layer, then the activation."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not fits(x):
+            return self.apart(x)
+        if self.fused is None:
+            self.fused = fused(self.layer(), self.name, x)
+        return self.fused(x)
+
+
+class Convolution(_Activated):
     """A convolution with bias; `stride` and `padding` are those of rows and columns."""
 
     def __init__(self, shape, stride, groups, padding, activation, operations, device, dtype) -> None:
-        super().__init__()
+        super().__init__(activation)
         outputs, inputs, height, width = _counts(shape, 4)
         self.convolution = operations.Conv2d(
             inputs * _count(groups), outputs, (height, width), stride=_counts(stride, 2), groups=groups,
             padding=_counts(padding, 2), device=device, dtype=dtype,
         )  # fmt: skip
-        self.activation = ACTIVATIONS[activation]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def layer(self) -> nn.Module:
+        return self.convolution
+
+    def apart(self, x: Tensor) -> Tensor:
         return self.activation(self.convolution(x))
 
 
-class Pointwise(_Weighted):
+class Pointwise(_Activated):
     """A 1 x 1 convolution, as the matrix product that it is: PyTorch's own takes twice as long for one picture."""
 
     def __init__(self, shape, activation, operations, device, dtype) -> None:
-        super().__init__()
+        super().__init__(activation)
         outputs, inputs = _counts(shape, 2)
         self.linear = operations.Linear(inputs, outputs, device=device, dtype=dtype)
-        self.activation = ACTIVATIONS[activation]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def layer(self) -> nn.Module:
+        return self.linear
+
+    def apart(self, x: Tensor) -> Tensor:
         return self.activation(self.linear(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
 
 
