@@ -15,11 +15,8 @@ Track = dict[int, np.ndarray]
 Choice = Callable[[Sequence[Track]], Track]
 """Says which of at least one persons is wanted."""
 
-SAME = 0.2
-"""Boxes that share more than this part of their union, in frames one after the other, are one person's."""
-
 AWAY = 8
-"""Frames after which a person may come back anywhere."""
+"""Frames after which a person may come back anywhere; before, within the width of the box."""
 
 
 def look(
@@ -56,20 +53,12 @@ def followed(found: Mapping[int, np.ndarray]) -> list[Track]:
     """
     tracks: list[Track] = []
     for frame, boxes in found.items():
-        free = list(range(len(boxes)))
-        waiting = list(tracks)
-        for track, box in _overlapping(waiting, boxes):
-            if box in free and any(track is one for one in waiting):
-                track[frame] = boxes[box]
-                free.remove(box)
-                waiting = [one for one in waiting if one is not track]
-        for box in free:
-            back = _returned(waiting, boxes[box], frame, alone=len(boxes) == len(tracks) == 1)
-            if back is None:
-                tracks.append({frame: boxes[box]})
-            else:
-                back[frame] = boxes[box]
-                waiting = [one for one in waiting if one is not back]
+        free = set(range(len(boxes)))
+        for track, i in _likeliest(tracks, boxes, frame):
+            if i in free and frame not in track:
+                track[frame] = boxes[i]
+                free.remove(i)
+        tracks += [{frame: boxes[i]} for i in sorted(free)]
     return tracks
 
 
@@ -110,35 +99,21 @@ def shared_part(one: np.ndarray, other: np.ndarray) -> float:
     return float(shared / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared))
 
 
-def _overlapping(tracks: Sequence[Track], boxes: np.ndarray) -> list[tuple[Track, int]]:
-    """Pairs of a track and the number of a box that may be one, the likeliest first."""
-    pairs = [(shared_part(_last(track), box), track, i) for track in tracks for i, box in enumerate(boxes)]
-    pairs = sorted((pair for pair in pairs if pair[0] > SAME), key=lambda pair: -pair[0])
-    return [(track, i) for _, track, i in pairs]
-
-
-def _returned(lost: Sequence[Track], box: np.ndarray, frame: int, *, alone: bool) -> Track | None:
-    """The person who is where nobody was: the nearest of those who may have got there; None for somebody new.
-
-    alone: there is nobody else, in this frame and before, so that it is a cut or a jump.
-    """
-
-    def distance(track: Track) -> float:
-        return float(np.linalg.norm(_centre(_last(track)) - _centre(box)))
-
-    def reaches(track: Track) -> bool:
-        near = distance(track) < np.linalg.norm(_last(track)[2:] - _last(track)[:2])
-        return alone or near or frame - max(track) > AWAY
-
-    return min(filter(reaches, lost), key=distance, default=None)
+def _likeliest(tracks: Sequence[Track], boxes: np.ndarray, frame: int) -> list[tuple[Track, int]]:
+    """Pairs of a track and the number of a box that may be one: the nearest first, after them those who were away."""
+    alone = len(tracks) == len(boxes) == 1  # nobody else, now and before: however far it is, it is a cut or a jump
+    pairs = []
+    for track in tracks:
+        last, away = track[max(track)], frame - max(track) > AWAY
+        for i, box in enumerate(boxes):
+            distance = float(np.linalg.norm(_centre(last) - _centre(box)))
+            if alone or away or distance < last[2] - last[0]:
+                pairs.append((away, distance, track, i))
+    return [(track, i) for _, _, track, i in sorted(pairs, key=lambda pair: pair[:2])]
 
 
 def _first(track: Track) -> np.ndarray:
     return next(iter(track.values()))
-
-
-def _last(track: Track) -> np.ndarray:
-    return track[max(track)]
 
 
 def _centre(box: np.ndarray) -> np.ndarray:
