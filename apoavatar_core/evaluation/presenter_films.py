@@ -98,7 +98,7 @@ class TinyGenerator:
             reference_image=_pictures(clip.frames[:1]),
             clip=self.clip,
         )
-        positive, negative, latent, _ = conditioned.result
+        positive, negative, latent, *_ = conditioned.result
         settings = self.settings
         (samples,) = (
             self._node("ApoAvatarSampler")
