@@ -8,9 +8,13 @@ from .audio import LoudnessRefocusing
 from .conditioning import Conditioning
 from .loaders import ApplyAdapter, LoadModels
 from .pose import ExtractPose, RenderPose
+from .pose_tracks import LoadOpenPose, PoseTrack, RetargetPose
 from .sampling import Guider, Sampler
 
 
 class ApoAvatarExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadModels, ApplyAdapter, LoudnessRefocusing, ExtractPose, RenderPose, Conditioning, Guider, Sampler]
+        return [
+            LoadModels, ApplyAdapter, LoudnessRefocusing, ExtractPose, RenderPose, LoadOpenPose, PoseTrack, RetargetPose,
+            Conditioning, Guider, Sampler,
+        ]

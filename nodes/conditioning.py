@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import logging
-
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..apoavatar_core.comfyui.clip_values import Earlier, earlier_frames, joined, portrait_in
 from ..apoavatar_core.comfyui.pictures import drawn
 from ..apoavatar_core.conditioning.clip import ClipShape, refuse_parts_of_tokens
-from ..apoavatar_core.conditioning.pose import Pose, fit_of, held, open_gate, part_for, refocused_gate
+from ..apoavatar_core.conditioning.pose import (
+    Pose,
+    PoseDial,
+    film_of,
+    fit_of,
+    held,
+    length_of,
+    open_gate,
+    part_for,
+    portrait_of,
+    refocused_gate,
+)
 from ..apoavatar_core.conditioning.voice import Voice, frames_of_voice, voice_of
 from ..apoavatar_core.grid import FRAMES_PER_LATENT, round_to_clip_length
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
 from .audio import GateType
 from .pose import PoseKeypoint
+from .saying import saying
 
 POSE_FREE, HARD, REFOCUSED = "pose_free", "hard", "refocused"
+DIAL = {"pose_strength": 1.0, "pose_start_percent": 0.0, "pose_end_percent": 1.0}
+"""What is taken where a prompt of the HTTP API names none."""
 LONGEST_WINDOW = 81
 """Video frames that Wan models make at once."""
 NOTHING, PREVIOUS_FRAMES = "nothing", "previous_frames"
@@ -41,10 +53,13 @@ def pose_in(choice: dict, shape: ClipShape) -> Pose | None:
     """The pose of the chosen mode."""
     if choice["pose_mode"] == POSE_FREE:
         return None
+    dial = PoseDial(*(choice.get(name, usual) for name, usual in DIAL.items()))
     gate = open_gate(shape) if choice["pose_mode"] == HARD else refocused_gate(choice["gate"], shape)
-    frames = held(drawn(part_for(choice["pose"], shape), shape.width, shape.height), shape.frames)
+    film, said = film_of(choice["pose"], shape.fps)
+    frames = held(drawn(part_for(film, shape), shape.width, shape.height), shape.frames)
     reference = choice.get("reference_pose")
-    return Pose(frames, gate, None if reference is None else drawn(reference[:1], shape.width, shape.height))
+    drawn_reference = None if reference is None else drawn(portrait_of(reference), shape.width, shape.height)
+    return Pose(frames, gate, drawn_reference, dial, said + fit_of(length_of(film), shape))
 
 
 def length_for(length: int, voice: Voice, fps: float, start: int) -> int:
@@ -55,13 +70,13 @@ def length_for(length: int, voice: Voice, fps: float, start: int) -> int:
     return round_to_clip_length(length or min(left, LONGEST_WINDOW))
 
 
-def changes_to(length: int, pose: dict, shape: ClipShape, voice: Voice) -> list[str]:
+def changes_to(length: int, pose: Pose | None, shape: ClipShape, voice: Voice) -> list[str]:
     """What was done to make the inputs fit, in sentences."""
     rounded = [] if length in (0, shape.frames) else [f"length {length} is not 4n+1: {shape.frames} frames are made."]
     seconds, whole = (shape.start + shape.frames) / shape.fps, frames_of_voice(voice, shape.fps) / shape.fps
     if length == 0 and seconds < whole - FRAMES_PER_LATENT / shape.fps:
         rounded = [f"The voice lasts {whole:.1f} s and the film goes up to {seconds:.1f} s: the rest of the voice is left out."]
-    return rounded + ([] if pose["pose_mode"] == POSE_FREE else fit_of(len(pose["pose"]), shape))
+    return rounded + ([] if pose is None else pose.said)
 
 
 def pose_inputs(*more: io.Input) -> list[io.Input]:
@@ -75,6 +90,18 @@ def pose_inputs(*more: io.Input) -> list[io.Input]:
             "reference_pose", types=[PoseKeypoint, io.Image], optional=True,
             tooltip="Pose of the portrait itself, for UniAnimate's pose model.",
         ),
+        io.Float.Input(
+            "pose_strength", optional=True, default=DIAL["pose_strength"], min=0.0, max=10.0, step=0.01,
+            tooltip="How strongly the pose acts: 1 as it was trained, less for calmer movements, 0 not at all.",
+        ),
+        io.Float.Input(
+            "pose_start_percent", optional=True, default=DIAL["pose_start_percent"], min=0.0, max=1.0, step=0.001,
+            tooltip="Share of the sampling from which on the pose acts.",
+        ),
+        io.Float.Input(
+            "pose_end_percent", optional=True, default=DIAL["pose_end_percent"], min=0.0, max=1.0, step=0.001,
+            tooltip="Share of the sampling up to which the pose acts; later steps draw details without it.",
+        ),
     ]
 
 
@@ -87,6 +114,7 @@ class Conditioning(io.ComfyNode):
             display_name="ApoAvatar Conditioning",
             category="ApoAvatar",
             description="Bring text, portrait, voice and pose together for one clip.",
+            search_aliases=["talking avatar", "audio to video", "pose strength", "gestures"],
             inputs=[
                 io.Conditioning.Input("positive", tooltip="Describes the picture, from CLIP Text Encode."),
                 io.Conditioning.Input("negative", tooltip="What the picture shall not show; an empty text will do."),
@@ -163,10 +191,5 @@ class Conditioning(io.ComfyNode):
             joined(text, shape, vae, voice, pose, portrait, earlier)
             for text in (speaking(positive, clip), negative)
         )
-        said = changes_to(length, pose_mode, shape, voice)
-        for sentence in said:
-            logging.info("ApoAvatar Conditioning: %s", sentence)
-        return io.NodeOutput(
-            positive, negative, portrait.latent, earlier.overlap, shape.frames, fps,
-            ui=ui.PreviewText("\n".join(said)) if said else None
-        )
+        said = saying("ApoAvatar Conditioning", changes_to(length, pose, shape, voice))
+        return io.NodeOutput(positive, negative, portrait.latent, earlier.overlap, shape.frames, fps, ui=said)

@@ -12,9 +12,14 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..apoavatar_core.checkpoints.presets import MEDIAPIPE, POSE_MODELS
+from ..apoavatar_core.comfyui.pictures import fitted
 from ..apoavatar_core.comfyui.pose_models import on_device, steps_shown
-from ..apoavatar_core.pose import PoseModel, boxes_in, estimate, from_frame, persons, render_pose, to_frame
+from ..apoavatar_core.pose import PoseModel, boxes_in, estimate, in_middle_of, persons, render_pose, to_frame
+from ..apoavatar_core.pose.following import follow
 from ..apoavatar_core.pose.mediapipe import Holistic
+from ..apoavatar_core.pose.openpose_drawing import CONTROLNET_AUX, SDPOSE, draw_openpose
+from ..apoavatar_core.pose.overlay import laid_over
+from .saying import saying
 
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
 
@@ -132,6 +137,13 @@ class ExtractPose(io.ComfyNode):
         return io.NodeOutput(pose, ui=ui.PreviewText(said) if said else None)
 
 
+STYLES = {
+    "apoavatar": render_pose,
+    "sdpose": partial(draw_openpose, style=SDPOSE),
+    "controlnet_aux": partial(draw_openpose, style=CONTROLNET_AUX),
+}
+
+
 class RenderPose(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -139,16 +151,34 @@ class RenderPose(io.ComfyNode):
             node_id="ApoAvatarRenderPose",
             display_name="Render Pose",
             category="ApoAvatar",
-            description="Draw keypoints in OpenPose colours.",
+            description="Draw keypoints in OpenPose colours, on black or over the portrait.",
+            search_aliases=["openpose", "draw pose", "skeleton", "dwpose", "pose overlay"],
             inputs=[
-                PoseKeypoint.Input("pose", tooltip="Keypoints from Extract Pose, DWPose or SDPose."),
-                io.Int.Input("width", default=128, min=16, max=16384, step=16, tooltip="Of the pictures, in pixels."),
-                io.Int.Input("height", default=128, min=16, max=16384, step=16, tooltip="Of the pictures, in pixels."),
+                PoseKeypoint.Input("pose", tooltip="Keypoints from Extract Pose, DWPose, SDPose or any node of this pack."),
+                io.Int.Input(
+                    "width", default=128, min=0, max=16384, step=16, tooltip="Of the pictures, in pixels; 0 for that of the pose."
+                ),
+                io.Int.Input(
+                    "height", default=128, min=0, max=16384, step=16, tooltip="Of the pictures, in pixels; 0 for that of the pose."
+                ),
+                io.Combo.Input(
+                    "style", options=list(STYLES), optional=True, default="apoavatar",
+                    tooltip="apoavatar: smooth lines that grow with the picture, as the tiny preset was trained on. sdpose and "
+                    "controlnet_aux: as those nodes draw, for models that were trained on theirs.",
+                ),
+                io.Image.Input("background", optional=True, tooltip="Pictures to draw over, for example the portrait; else black."),
             ],
-            outputs=[io.Image.Output()],
+            outputs=[io.Image.Output(tooltip="One picture for each frame of the pose.")],
         )
 
     @classmethod
-    def execute(cls, pose: list[dict], width: int, height: int) -> io.NodeOutput:
-        rendered = render_pose([from_frame(frame) for frame in pose], width, height)
-        return io.NodeOutput(torch.from_numpy(rendered).float() / 255)
+    def execute(cls, pose, width: int, height: int, style: str = "apoavatar", background=None) -> io.NodeOutput:
+        followed = follow(pose)
+        canvas = followed.canvas or (width or 512, height or 512)
+        width, height = width or round(canvas[0]), height or round(canvas[1])
+        people = [in_middle_of(person, canvas, width, height) for person in followed.people]
+        pictures = torch.from_numpy(STYLES[style](people, width, height)).float() / 255
+        if background is not None:
+            pictures = laid_over(pictures, fitted(background, width, height))
+        lost = [f"Nobody is seen in {followed.lost} of {len(people)} frames."] if followed.lost else []
+        return io.NodeOutput(pictures, ui=saying("Render Pose", [*followed.sentences, *lost]))

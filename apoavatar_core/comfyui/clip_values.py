@@ -15,7 +15,7 @@ from comfy_extras.nodes_wan import Wan22ImageToVideoLatent
 
 from ..conditioning.clip import ClipShape
 from ..conditioning.portrait import reference_film, reference_mask
-from ..conditioning.pose import Pose, grouped_frames, grouped_gate
+from ..conditioning.pose import Pose, PoseDial, grouped_frames, grouped_gate
 from ..conditioning.voice import Voice, voice_windows
 from ..grid import latent_frames
 from . import conditions
@@ -96,6 +96,8 @@ def joined(
     if pose is not None:
         tensors[conditions.POSE] = grouped_frames(pose.frames)[None]
         tensors[conditions.POSE_GATE] = grouped_gate(pose.gate)[None]
+        if pose.dial != PoseDial():
+            tensors[conditions.POSE_DIAL] = torch.tensor([[pose.dial.strength, pose.dial.start, pose.dial.end]])
         if pose.reference is not None:
             tensors[conditions.REFERENCE_POSE] = pose.reference.movedim(-1, 1)[:, :, None]
     if earlier.latents is not None:

@@ -6,6 +6,7 @@ import comfy.utils
 import torch
 
 from ..conditioning.pose import drawn_keypoints
+from ..pose.following import Followed
 
 
 def fitted(frames: torch.Tensor, width: int, height: int) -> torch.Tensor:
@@ -16,6 +17,6 @@ def fitted(frames: torch.Tensor, width: int, height: int) -> torch.Tensor:
     return comfy.utils.common_upscale(frames.movedim(-1, 1), width, height, "bilinear", "center").movedim(1, -1)
 
 
-def drawn(pose: list[dict] | torch.Tensor, width: int, height: int) -> torch.Tensor:
+def drawn(pose: Followed | torch.Tensor, width: int, height: int) -> torch.Tensor:
     """A pose as IMAGE of width × height: keypoints are drawn, frames that are drawn already are fitted."""
-    return drawn_keypoints(pose, width, height) if isinstance(pose, list) else fitted(pose, width, height)
+    return fitted(pose, width, height) if isinstance(pose, torch.Tensor) else drawn_keypoints(pose, width, height)

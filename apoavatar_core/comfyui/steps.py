@@ -1,6 +1,6 @@
 """The hooks of a sampling, in the order in which they run.
 
-`EmbedPoses` embeds the poses once, before the first step. Then, in each forward call: `TakeConditions` takes the adapter's
+`EmbedPoses` embeds the poses once, before the first step, and tells between which σ they act. Then, in each forward call: `TakeConditions` takes the adapter's
 conditions out of the call; `EnterBlocks`, in the place of block 0, adds the pose prior and refines the audio, once per step;
 `InjectAudio` lets the video hear it after every block's text attention.
 """
@@ -25,7 +25,9 @@ from .conditions import (
     EMBEDDED,
     MOTION,
     POSE,
+    POSE_DIAL,
     POSE_GATE,
+    POSE_SIGMAS,
     REFERENCE_LATENT,
     REFERENCE_POSE,
     SharedCondition,
@@ -38,13 +40,15 @@ KEY = "apoavatar"
 
 @dataclass
 class StepConditions:
-    """What the blocks of one forward call need; `refined_audio` is filled by block 0, `pose` is its embedding, `reference`
-    whether a frame of the portrait's tokens, without voice and pose, comes before the video's.
+    """What the blocks of one forward call need; `refined_audio` is filled by block 0, `pose` is its embedding, `pose_factor` [B]
+    how strongly it acts now (None as it was trained), `reference` whether a frame of the portrait's tokens, without voice and pose,
+    comes before the video's.
     """
 
     audio: torch.Tensor | None
     pose: torch.Tensor | None
     pose_gate: torch.Tensor | None
+    pose_factor: torch.Tensor | None
     timestep: torch.Tensor
     reference: bool
     refined_audio: torch.Tensor | None = None
@@ -98,7 +102,9 @@ class EmbedPoses(AdapterPatch):
             same = tuple((key, id(tensor)) for key, tensor in poses.items())  # as in positive and negative
             if same not in known:
                 known[same] = self.embed(poses, model)
-            rest = {key: value for key, value in given.items() if key not in EMBEDDED}
+            rest = {key: value for key, value in given.items() if key not in (*EMBEDDED, POSE_DIAL)}
+            if POSE_DIAL in given:
+                rest[POSE_SIGMAS] = given[POSE_DIAL]._copy_with(in_sigmas(given[POSE_DIAL].cond, model))
             return {**condition, "model_conds": rest | known[same]}
 
         conds = {name: [embedded(condition) for condition in conditions] for name, conditions in conds.items()}
@@ -116,6 +122,19 @@ class EmbedPoses(AdapterPatch):
         return {key: SharedCondition(tensor) for key, tensor in found.items()}
 
 
+def in_sigmas(dial: torch.Tensor, model: ModelPatcher) -> torch.Tensor:
+    """POSE_DIAL with its shares of the sampling as σ of this model: [B, 3]."""
+    sigma = model.get_model_object("model_sampling").percent_to_sigma
+    return torch.tensor([[strength, sigma(start), sigma(end)] for strength, start, end in dial.tolist()])
+
+
+def pose_factor(dial: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
+    """How strongly each pose acts at σ: POSE_SIGMAS [B, 3] → [B]. Outside its part of the sampling not at all."""
+    strength, first, last = dial.to(sigmas.device, torch.float32).unbind(1)
+    now = sigmas.float().max()
+    return strength * ((last <= now) & (now <= first))
+
+
 class TakeConditions(AdapterPatch):
     """DIFFUSION_MODEL wrapper: moves the adapter's conditions from the call into `transformer_options`."""
 
@@ -124,6 +143,8 @@ class TakeConditions(AdapterPatch):
         kwargs = {key: value for key, value in kwargs.items() if key not in EMBEDDED}
         names = (AUDIO, EMBEDDED[POSE], POSE_GATE, EMBEDDED[REFERENCE_POSE])
         audio, pose, gate, reference = (kwargs.pop(name, None) for name in names)
+        dial = kwargs.pop(POSE_SIGMAS, None)
+        factor = None if dial is None else pose_factor(dial, transformer_options["sigmas"])
         if kwargs.pop(MOTION, None) is not None:
             raise ValueError("This adapter was not trained to go on from earlier frames: choose 'nothing' in continue_from.")
         if audio is not None:
@@ -132,11 +153,12 @@ class TakeConditions(AdapterPatch):
             refuse_other_voices(audio, video_frames(x.shape[2] - anchored), self.patcher.model.config)
         if reference is not None and pose is not None:
             reference = repeat_to_batch_size(reference, len(x))
-            x = with_addition_to_image(x, self.patcher.model.pose_adapter.reference_prior(reference, gate))
+            prior = self.patcher.model.pose_adapter.reference_prior(reference, gate)
+            x = with_addition_to_image(x, prior if factor is None else prior * as_factors(factor, prior))
         beside = has_reference_frame(executor.class_obj)
         if beside:
             kwargs |= reference_frame(kwargs, x, executor.class_obj.ref_conv.in_channels, self.patcher.model.config)
-        step = StepConditions(audio, pose, gate, timestep, reference=beside and REFERENCE_LATENT in kwargs)
+        step = StepConditions(audio, pose, gate, factor, timestep, reference=beside and REFERENCE_LATENT in kwargs)
         options = {**transformer_options, KEY: step}
         return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
 
@@ -193,7 +215,14 @@ def step_conditions(transformer_options: dict) -> StepConditions:
     return transformer_options[KEY]
 
 
-def add_pose_prior(video: torch.Tensor, pose: torch.Tensor, gate: torch.Tensor, adapter: ApoAvatarAdapter) -> None:
+def as_factors(factor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """[B] → [B, 1, …, 1], to multiply values [B, …] with."""
+    return factor.to(values).view(-1, *[1] * (values.ndim - 1))
+
+
+def add_pose_prior(
+    video: torch.Tensor, pose: torch.Tensor, gate: torch.Tensor, adapter: ApoAvatarAdapter, factor: torch.Tensor | None = None
+) -> None:
     """Add the prior of the embedded pose to video tokens [B, T_lat, N_v, d], where its gate [B, 4, T_lat] is not null.
 
     In place, for the model holds on to these tokens while block 0 runs; and one clip and state after the other, so that one
@@ -201,9 +230,11 @@ def add_pose_prior(video: torch.Tensor, pose: torch.Tensor, gate: torch.Tensor, 
 
     Args:
         pose: [N, C, T_lat, h, w] of the N clips that each state of the batch has; or of one that is the same for all.
+        factor: [B], how strongly it acts; None for 1.
     """
     for clip, (embedded, opening) in enumerate(zip(cycle(pose.to(video).split(1)), gate.split(1))):
-        video[clip : clip + 1] += adapter.pose_adapter.prior(embedded, opening)
+        prior = adapter.pose_adapter.prior(embedded, opening)
+        video[clip : clip + 1] += prior if factor is None else prior * factor[clip].to(prior)
 
 
 def with_video(tokens: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
@@ -232,10 +263,10 @@ class EnterBlocks(AdapterPatch):
         if step.pose is not None and torch.is_grad_enabled():
             # What comes before block 0 keeps its result for the backward pass.
             video = video.clone()
-            add_pose_prior(video, step.pose, step.pose_gate, adapter)
+            add_pose_prior(video, step.pose, step.pose_gate, adapter, step.pose_factor)
             args = {**args, "img": with_video(args["img"], video)}
         elif step.pose is not None:
-            add_pose_prior(video, step.pose, step.pose_gate, adapter)
+            add_pose_prior(video, step.pose, step.pose_gate, adapter, step.pose_factor)
         if step.audio is not None:
             attention = partial(optimized_attention, transformer_options=args["transformer_options"])
             _, *grid = args["transformer_options"]["grid_sizes"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,35 @@ from torch import Tensor
 
 from ..adapters.pose_adapter import group_by_latent_frame
 from ..grid import FRAMES_PER_LATENT
-from ..pose import canvas_size, from_frame, in_middle_of, render_pose
+from ..pose import in_middle_of, render_pose
+from ..pose.following import Followed, follow, only_person
+from ..pose.track import Track
+from ..pose.track_gaps import filled
 from ..refocusing import Gate
 from .clip import ClipShape
+
+
+@dataclass(frozen=True)
+class PoseDial:
+    """How strongly a pose acts, and in which part of the sampling.
+
+    Attributes:
+        strength: factor of the pose prior; 1 is what the adapter was trained with.
+        start, end: shares of the sampling, 0 … 1, between which there is a pose.
+
+    Raises:
+        ValueError: the end is before the start.
+    """
+
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ValueError(
+                f"The pose would end at {self.end:g} of the sampling, before it starts at {self.start:g}: set end_percent higher."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,31 +51,79 @@ class Pose:
         frames: [T, H, W, 3] in 0 … 1, drawn in OpenPose colours.
         gate: [T] in 0 … 1, the weight of each frame.
         reference: [1, H, W, 3], the pose of the portrait, which UniAnimate fits the frames to; None without one.
+        dial: how strongly it acts, and when.
+        said: what was done to make it fit, in sentences.
     """
 
     frames: Tensor
     gate: Tensor
     reference: Tensor | None = None
+    dial: PoseDial = PoseDial()
+    said: list[str] = field(default_factory=list)
 
 
-def drawn_keypoints(keypoints: Sequence[dict], width: int, height: int) -> Tensor:
-    """POSE_KEYPOINT frames as IMAGE [T, height, width, 3] in OpenPose colours. Of another shape than the clip they are
-    scaled to cover it and cropped in the middle, as a portrait is.
+def film_of(pose: Any, fps: float) -> tuple[Followed | Tensor, list[str]]:
+    """A pose as POSE_KEYPOINT, read and without gaps, or as IMAGE, as it is; and what there is to say about it.
+
+    Raises:
+        ValueError: the keypoints cannot be read, or show nobody.
     """
-    people = [in_middle_of(from_frame(frame), canvas_size(frame) or (width, height), width, height) for frame in keypoints]
+    if isinstance(pose, Tensor):
+        return pose, [] if is_drawn(pose) else [_NO_SKELETON]
+    followed = follow(pose)
+    whole = filled(Track.of(followed, fps))
+    return replace(followed, people=whole.track.people), [*followed.sentences, *whole.sentences]
+
+
+_NO_SKELETON = (
+    "The pose does not look like skeletons drawn on black: put Extract Pose between the film and the input pose, unless it is meant."
+)
+_DARK, _MOSTLY, _LOOKED_AT = 0.125, 0.5, 8
+
+
+def is_drawn(frames: Tensor) -> bool:
+    """Whether frames [T, H, W, 3] in 0 … 1 are mostly black, as drawn skeletons are; a few of them are looked at."""
+    few = frames[:: max(1, len(frames) // _LOOKED_AT), ..., :3]
+    return len(few) == 0 or bool((few.amax(-1) <= _DARK).float().mean() >= _MOSTLY)
+
+
+def portrait_of(pose: Any) -> Followed | Tensor:
+    """The pose of the portrait: the first frame of POSE_KEYPOINT or IMAGE.
+
+    Raises:
+        ValueError: the keypoints cannot be read, or show nobody.
+    """
+    if isinstance(pose, Tensor):
+        return pose[:1]
+    person, canvas = only_person(pose)
+    return Followed([person], canvas, 0)
+
+
+def drawn_keypoints(film: Followed, width: int, height: int) -> Tensor:
+    """Keypoints as IMAGE [T, height, width, 3] in OpenPose colours. Of another shape than the clip they are scaled to cover it
+    and cropped in the middle, as a portrait is.
+    """
+    people = [in_middle_of(person, film.canvas or (width, height), width, height) for person in film.people]
     return torch.from_numpy(render_pose(people, width, height)).float() / 255
 
 
-def part_for(pose: Sequence[dict] | Tensor, clip: ClipShape) -> Sequence[dict] | Tensor:
+def part_for(film: Followed | Tensor, clip: ClipShape) -> Followed | Tensor:
     """The frames of the whole film's pose that the clip has, at least one and at most as many as the clip.
 
     Raises:
         ValueError: the pose has no frames.
     """
-    if len(pose) == 0:
+    frames = film if isinstance(film, Tensor) else film.people
+    if len(frames) == 0:
         raise ValueError("pose has no frames: connect a pose video with at least one frame.")
-    start = min(clip.start, len(pose) - 1)
-    return pose[start : start + clip.frames]
+    start = min(clip.start, len(frames) - 1)
+    part = frames[start : start + clip.frames]
+    return part if isinstance(film, Tensor) else replace(film, people=part)
+
+
+def length_of(film: Followed | Tensor) -> int:
+    """Its frames."""
+    return len(film if isinstance(film, Tensor) else film.people)
 
 
 def held(frames: Tensor, count: int) -> Tensor:

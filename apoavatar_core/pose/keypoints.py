@@ -26,6 +26,8 @@ _FRAME_KEYS = {
     "face": "face_keypoints_2d",
 }
 _LANDMARKS = 68  # face landmarks without the two pupils
+_BODY_25 = 25
+_FROM_BODY_25 = (*range(8), *range(9, 19))  # without the middle of the hips, and without the feet
 
 # Producers write pixels or fractions without saying which. Fractions may overshoot the canvas a little (a wrist just
 # outside it), while no pose in pixels fits into the first two of them.
@@ -80,31 +82,29 @@ class PersonKeypoints:
         return np.concatenate([getattr(self, group) for group in GROUPS])
 
 
-def from_frame(frame: dict[str, Any]) -> PersonKeypoints:
-    """Read the main person of an OpenPose frame dictionary.
+def people_in(frame: dict[str, Any] | None) -> list[PersonKeypoints]:
+    """Read everyone in an OpenPose frame dictionary.
 
-    Coordinates may be pixels of `canvas_width` x `canvas_height` or fractions of the canvas, hands and face may be
-    missing or None, and a face may have 68 or 70 points. Points at exactly (0, 0) or (-1, -1) are how producers write
-    "not found" and get confidence 0.
+    Coordinates may be pixels of `canvas_width` x `canvas_height` or fractions of the canvas; hands and face may be missing
+    or None, a face may have 68 or 70 points and a body OpenPose's 18 or 25. Points at exactly (0, 0) or (-1, -1) are how
+    producers write "not found" and get confidence 0. None in the place of a frame, of its people or of one of them is
+    nobody.
 
     Args:
         frame: one element of a POSE_KEYPOINT list.
 
-    Returns:
-        The person with the largest product of mean body confidence and height; nobody when the frame has no people.
-
     Raises:
         ValueError: when the frame does not have that layout.
     """
-    people = frame.get("people") if isinstance(frame, dict) else None
-    if not isinstance(people, list):
+    people = [] if frame is None else frame.get("people", 0) if isinstance(frame, dict) else 0
+    if not isinstance(people, list | None):
         raise ValueError(
             "The pose is not a list of OpenPose frames with 'people' in them: connect the POSE_KEYPOINT output of "
             "Extract Pose, DWPose or SDPose."
         )
-    stacked = [_read_person(person) for person in people]
+    stacked = [_read_person(person) for person in people or [] if person is not None]
     if not stacked:
-        return PersonKeypoints.nobody()
+        return []
     points = np.stack(stacked)
 
     seen = points[..., 2] > 0
@@ -113,11 +113,17 @@ def from_frame(frame: dict[str, Any]) -> PersonKeypoints:
         if canvas is None:
             raise ValueError(
                 "The pose has pixel coordinates but no valid canvas_width and canvas_height: extract the pose again with "
-                "Extract Pose, DWPose or SDPose."
+                "Extract Pose, DWPose or SDPose, or name the size in Load OpenPose JSON."
             )
         points[..., :2] /= np.array(canvas, dtype=np.float32)
-    main = max(points, key=_prominence)
-    return PersonKeypoints.from_points(main)
+    return [PersonKeypoints.from_points(person) for person in points]
+
+
+def from_frame(frame: dict[str, Any] | None) -> PersonKeypoints:
+    """The main person of one frame (see `people_in`): the one with the largest product of mean body confidence and height;
+    nobody when the frame has no people. Over time, `follow` keeps to one person.
+    """
+    return max(people_in(frame), key=prominence, default=PersonKeypoints.nobody())
 
 
 def to_frame(person: PersonKeypoints, width: int, height: int) -> dict[str, Any]:
@@ -185,11 +191,13 @@ def _read_group(flat: Any, group: str) -> np.ndarray:
         ) from None
     if len(values) == 0:
         return np.zeros((count, 3), dtype=np.float32)
+    if group == "body" and len(values) == _BODY_25:
+        values = values[list(_FROM_BODY_25)]
     allowed = (_LANDMARKS, count) if group == "face" else (count,)
     if len(values) not in allowed:
         raise ValueError(
             f"The pose's {group} has {len(values)} keypoints instead of {' or '.join(map(str, allowed))}: extract the "
-            "pose with a detector that writes OpenPose's 18-point body, such as Extract Pose, DWPose or SDPose."
+            "pose with a detector that writes OpenPose's body of 18 or 25 points, such as Extract Pose, DWPose or SDPose."
         )
     unseen = ~np.isfinite(values).all(axis=1) | (values[:, :2] == 0).all(axis=1) | (values[:, :2] == -1).all(axis=1)
     values = np.where(unseen[:, None], 0, values)
@@ -208,8 +216,8 @@ def canvas_size(frame: dict[str, Any]) -> tuple[float, float] | None:
     return (width, height) if 0 < width < math.inf and 0 < height < math.inf else None
 
 
-def _prominence(points: np.ndarray) -> float:
+def prominence(person: PersonKeypoints) -> float:
     """How much of the picture's subject a person is: mean body confidence times the height of what is seen of it."""
-    body = points[: GROUPS["body"]]
+    points = person.points
     seen = points[points[:, 2] > 0, 1]
-    return float(body[:, 2].mean() * np.ptp(seen)) if len(seen) else 0.0
+    return float(person.body[:, 2].mean() * np.ptp(seen)) if len(seen) else 0.0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .keypoints import VISIBLE, PersonKeypoints
+from .keypoints import GROUPS, VISIBLE, PersonKeypoints
 
 LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
@@ -71,41 +71,47 @@ def _draw_person(canvas: np.ndarray, person: PersonKeypoints, stick: float) -> N
     import cv2
 
     scale = np.array([canvas.shape[1], canvas.shape[0]])
+    places = person.points[:, :2] * scale - 0.5  # OpenCV's pixel centres are at whole numbers
+    near = np.abs(person.points[:, :2]).max(1) <= _FARTHEST
+    seen = (person.points[:, 2] >= VISIBLE) & near
+    fixed = np.where(near[:, None], np.rint(places * (1 << _SHIFT)), 0).astype(np.int64).tolist()
+    starts = dict(zip(GROUPS, np.cumsum([0, *GROUPS.values()]).tolist()))
 
-    def visible(points: np.ndarray) -> dict[int, np.ndarray]:
-        """Positions in pixels by index, only of what is seen. OpenCV's pixel centres are at whole numbers."""
-        near = np.abs(points[:, :2]).max(1) <= _FARTHEST
-        return {i: point[:2] * scale - 0.5 for i, point in enumerate(points) if point[2] >= VISIBLE and near[i]}
+    def visible(group: str, count: int) -> dict[int, int]:
+        """Where the first points of a group are among all, by index, only of what is seen."""
+        start = starts[group]
+        return {i: start + i for i in np.flatnonzero(seen[start : start + count]).tolist()}
 
-    def fixed(position: np.ndarray) -> tuple[int, int]:
-        return tuple(int(round(value * (1 << _SHIFT))) for value in position)
+    def dot(point: int, radius: int, colour: tuple[int, int, int]) -> None:
+        cv2.circle(canvas, fixed[point], radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
-    def dot(position: np.ndarray, radius: float, colour: tuple[int, int, int]) -> None:
-        cv2.circle(canvas, fixed(position), round(radius * (1 << _SHIFT)), colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
-
-    body = visible(person.body)
+    joint, small = round(stick / 2 * (1 << _SHIFT)), round(stick / 3 * (1 << _SHIFT))
+    body = visible("body", GROUPS["body"])
     for (start, end), colour in zip(LIMBS, COLOURS):
         if start in body and end in body:
-            middle, along = (body[start] + body[end]) / 2, body[end] - body[start]
+            middle, along = (places[start] + places[end]) / 2, places[end] - places[start]
             corners = _ellipse(middle, np.hypot(*along) / 2, stick / 2, math.atan2(along[1], along[0]))
             darker = tuple(_LIMB_BRIGHTNESS * value for value in colour)
             fixed_corners = np.round(corners * (1 << _SHIFT)).astype(np.int32)
             cv2.fillConvexPoly(canvas, fixed_corners, darker, cv2.LINE_AA, _SHIFT)
-    for i, position in body.items():
-        dot(position, stick / 2, COLOURS[i])
+    for i, point in body.items():
+        dot(point, joint, COLOURS[i])
 
-    for hand in (visible(person.left_hand), visible(person.right_hand)):
-        for bone, (start, end) in enumerate(FINGER_BONES):
+    thickness = max(1, round(stick / 3))
+    for hand in (visible("left_hand", GROUPS["left_hand"]), visible("right_hand", GROUPS["right_hand"])):
+        for colour, (start, end) in zip(_BONE_COLOURS, FINGER_BONES):
             if start in hand and end in hand:
-                hue = colorsys.hsv_to_rgb(bone / len(FINGER_BONES), 1.0, 1.0)
-                colour = tuple(255 * value for value in hue)
-                thickness = max(1, round(stick / 3))
-                cv2.line(canvas, fixed(hand[start]), fixed(hand[end]), colour, thickness, cv2.LINE_AA, _SHIFT)
-        for position in hand.values():
-            dot(position, stick / 3, BLUE)
+                cv2.line(canvas, fixed[hand[start]], fixed[hand[end]], colour, thickness, cv2.LINE_AA, _SHIFT)
+        for point in hand.values():
+            dot(point, small, BLUE)
 
-    for position in visible(person.face[:_LANDMARKS]).values():
-        dot(position, stick / 3, WHITE)
+    for point in visible("face", _LANDMARKS).values():
+        dot(point, small, WHITE)
+
+
+_BONE_COLOURS = [
+    tuple(255 * value for value in colorsys.hsv_to_rgb(bone / len(FINGER_BONES), 1.0, 1.0)) for bone in range(len(FINGER_BONES))
+]
 
 
 def _ellipse(centre: np.ndarray, long: float, short: float, angle: float) -> np.ndarray:

@@ -131,8 +131,11 @@ def test_what_a_choice_needs_appears_with_it(page):
         }"""
     )
     pose, gate, reference = (f"pose_mode.{name}" for name in ("pose", "gate", "reference_pose"))
+    dial = [f"pose_mode.{name}" for name in ("pose_strength", "pose_start_percent", "pose_end_percent")]
     continued = [f"continue_from.{name}" for name in ("previous_frames", "motion_frames")]
-    assert [sorted(names) for names in shown] == [[pose, reference], sorted([gate, pose, reference]), [], sorted(continued), []]
+    assert [sorted(names) for names in shown] == [
+        sorted([pose, reference, *dial]), sorted([gate, pose, reference, *dial]), [], sorted(continued), [],
+    ]  # fmt: skip
     assert page.complaints == []
 
 
@@ -153,6 +156,6 @@ def test_notes_link_to_example_files_that_are_served(comfy_server):
 
 def test_every_node_of_the_pack_has_a_help_page(comfy_server):
     nodes = [name for name in comfy_server.object_info() if name.startswith("ApoAvatar")]
-    assert len(nodes) == 8
+    assert len(nodes) == 11
     for name in nodes:
         assert comfy_server.get(f"/extensions/{PACK_LINK_NAME}/docs/{name}.md").startswith(b"# ")

@@ -157,5 +157,5 @@ def test_length_0_is_what_is_left_of_the_voice_up_to_a_window(pack, seconds, sta
     length = node.length_for(0, voice, 24.0, start)
     assert length == frames
     shape = pack("apoavatar_core.conditioning.clip").ClipShape(128, 128, length, 24.0, start)
-    said = node.changes_to(0, {"pose_mode": "pose_free"}, shape, voice)
+    said = node.changes_to(0, None, shape, voice)
     assert [sentence.split(":")[0] for sentence in said] == ([left_out] if left_out else [])

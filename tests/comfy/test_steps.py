@@ -347,6 +347,60 @@ def test_the_pose_is_embedded_once_for_all_steps_and_states(pack, room, model, a
     assert all(room.conditions.POSE not in call.conditions for call in calls)
 
 
+def with_dial(room, positive: list, *dial: float) -> list:
+    return room.conditions.with_conditions(positive, {room.conditions.POSE_DIAL: torch.tensor([dial])})
+
+
+def test_the_strength_multiplies_the_pose_prior(room, model, adapter):
+    """The last layer of the adapter has no bias, so weights twice as large make a prior twice as large."""
+    attached, posed = room.attaching.attach(model, adapter), conditioning(room)
+    usual = predict(attached, posed)
+    assert torch.equal(predict(attached, with_dial(room, posed, 1.0, 0.0, 1.0)), usual)
+    unposed = predict(attached, conditioning(room, ("text", "image", "audio")))
+    torch.testing.assert_close(predict(attached, with_dial(room, posed, 0.0, 0.0, 1.0)), unposed, atol=1e-6, rtol=1e-5)
+    doubled = predict(attached, with_dial(room, posed, 2.0, 0.0, 1.0))
+    with torch.no_grad():
+        adapter.model.pose_adapter.tokens.weight *= 2
+    torch.testing.assert_close(doubled, predict(attached, posed), atol=1e-6, rtol=1e-5)
+    assert (doubled - usual).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.0, 0.4), (0.4, 1.0), (0.3, 0.7)])
+def test_outside_its_part_of_the_sampling_there_is_no_pose(room, model, adapter, start, end):
+    """σ of each step against the model's own schedule: with shift 8, shares of 0.3, 0.4 and 0.7 lie at σ 0.95, 0.92 and 0.77."""
+    import comfy.samplers
+
+    attached = room.attaching.attach(model, adapter)
+    sampling = attached.get_model_object("model_sampling")
+    first, last = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)
+    posed, unposed = conditioning(room), conditioning(room, ("text", "image", "audio"))
+
+    def predicted(positive: list, sigma: float) -> Tensor:
+        guider = comfy.samplers.CFGGuider(attached)
+        guider.set_conds(positive, positive)
+        guider.set_cfg(1.0)
+        return run(guider, sigmas=(sigma, 0.0))
+
+    for sigma in (1.0, 0.94, 0.9, 0.7, 0.2):
+        expected = predicted(posed if last <= sigma <= first else unposed, sigma)
+        found = predicted(with_dial(room, posed, 1.0, start, end), sigma)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_the_dial_holds_in_every_state_of_a_batch(pack, room, model, adapter):
+    attached, posed = room.attaching.attach(model, adapter), conditioning(room)
+
+    def guided(*dial: float) -> Tensor:
+        positive = with_dial(room, posed, *dial) if dial else posed
+        negative = with_dial(room, conditioning(room, ()), *dial) if dial else conditioning(room, ())
+        (guider,) = pack("nodes.sampling").Guider.execute(attached, positive, negative, 5.0, 4.0, 3.0, 2.0).result
+        return run(guider)
+
+    assert torch.equal(guided(1.0, 0.0, 1.0), guided())
+    (guider,) = pack("nodes.sampling").Guider.execute(attached, posed, conditioning(room, ()), 5.0, 4.0, 3.0, 0.0).result
+    torch.testing.assert_close(guided(0.0, 0.0, 1.0), run(guider), atol=1e-4, rtol=1e-4)
+
+
 def test_embedding_the_pose_before_the_steps_changes_nothing(pack, room, model, adapter):
     """In training there is no sampling, so each call gets the pictures."""
     from comfy.patcher_extension import WrappersMP
@@ -706,7 +760,7 @@ def pose_of(pack, pose, frames: int, width: int = SIDE, height: int = SIDE, star
     shape = pack("apoavatar_core.conditioning.clip").ClipShape(width, height, frames, 24.0, start)
     mode = {"pose_mode": "hard" if gate is None else "refocused", "pose": pose, "gate": gate}
     made = node.pose_in(mode, shape)
-    return room.grouped_frames(made.frames), room.grouped_gate(made.gate), node.changes_to(frames, mode, shape)
+    return room.grouped_frames(made.frames), room.grouped_gate(made.gate), made.said
 
 
 def frame_values(pose: Tensor) -> list[list[int]]:
@@ -773,6 +827,31 @@ def test_keypoints_of_a_wide_or_tall_film_are_cropped_like_its_pictures(pack, ca
     as_keypoints, *_ = pose_of(pack, keypoints, 5)
     assert as_keypoints.any()
     torch.testing.assert_close(as_keypoints, as_pictures, atol=0.02, rtol=0)
+
+
+def test_one_frame_of_keypoints_by_itself_is_a_pose_and_a_reference_pose(pack):
+    (frame,) = keypoints_of(pack, (512, 512), {4: (0.25, 0.75), 3: (0.25, 0.25)})
+    alone, _, said = pose_of(pack, frame, 5)
+    assert torch.equal(alone, pose_of(pack, [frame], 5)[0]) and "1 frames for a clip of 5" in said[0]
+    node, shape = pack("nodes.conditioning"), pack("apoavatar_core.conditioning.clip").ClipShape(SIDE, SIDE, 5, 24.0)
+    made = node.pose_in({"pose_mode": "hard", "pose": frame, "reference_pose": frame}, shape)
+    assert torch.equal(made.reference[0], made.frames[0])
+
+
+def test_frames_without_the_person_are_held_over_the_whole_film_and_counted(pack):
+    there = keypoints_of(pack, (512, 512), {4: (0.25, 0.75), 3: (0.25, 0.25)}, 9)
+    lacking = [*there[:2], None, {"people": None}, *there[4:]]
+    pose, _, said = pose_of(pack, lacking, 9)
+    assert torch.equal(pose, pose_of(pack, there, 9)[0])
+    assert said == ["In 2 of the pose's 9 frames nobody was found: the frames around them are blended or held."]
+    with pytest.raises(ValueError, match="shows nobody in any of its frames"):
+        pose_of(pack, [None] * 5, 5)
+
+
+def test_a_film_in_the_place_of_drawn_skeletons_is_said(pack):
+    film = random_tensor(5, SIDE, SIDE, 3).sigmoid()
+    assert "does not look like skeletons" in pose_of(pack, film, 5)[2][0]
+    assert pose_of(pack, film * (torch.arange(SIDE) < SIDE // 4)[:, None], 5)[2] == []
 
 
 def test_pose_without_frames_is_refused(pack):

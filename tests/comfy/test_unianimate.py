@@ -164,14 +164,14 @@ def test_a_pose_that_is_closed_in_every_frame_adds_exactly_nothing(pack, stacks_
     assert torch.equal(stacks_in_the_adapter.reference_prior(portrait, gate), portrait), "one open frame opens it"
 
 
-def conditioned(pack, vae, pose: Tensor | None = None, reference_pose: Tensor | None = None, **inputs):
+def conditioned(pack, vae, pose: Tensor | None = None, reference_pose: Tensor | None = None, dial: dict = {}, **inputs):
     """With a pose it is followed as it is."""
     text = [[random_tensor(1, 8, 16, seed=7), {}]]
     voice = {"encoded_audio_all_layers": [random_tensor(1, 40, 40, seed=8)], "encoder": "log_mel_40"}
     node = pack("nodes.conditioning").Conditioning
     pose_mode = {"pose_mode": "pose_free"}
     if pose is not None:
-        pose_mode = {"pose_mode": "hard", "pose": pose, "reference_pose": reference_pose}
+        pose_mode = {"pose_mode": "hard", "pose": pose, "reference_pose": reference_pose, **dial}
     settings = (SIDE, SIDE, FRAMES, 24.0, pose_mode, {"continue_from": "nothing"})
     return node.execute(text, text, vae, voice, *settings, **inputs).result[:2]
 
@@ -240,6 +240,23 @@ def test_pose_scale_0_takes_pose_and_reference_pose_away(pack, model, vae, adapt
     unposed = conditioned(pack, vae, **portrait)
     found = predicted(pack, adapted, *posed, scales=(1.0, 1.0, 1.0, 0.0))
     torch.testing.assert_close(found, predicted(pack, adapted, *unposed), atol=1e-5, rtol=1e-5)
+
+
+def test_the_dial_acts_on_pose_and_reference_pose(pack, model, vae, adapter_file, file) -> None:
+    adapted = pack("apoavatar_core.comfyui.loading").apply_adapter(model, adapter_file, file)
+    given = {"pose": pictures(FRAMES, seed=5), "reference_pose": pictures(1, seed=10), "reference_image": pictures(1, seed=11)}
+
+    def found(**dial: float) -> Tensor:
+        return predicted(pack, adapted, *conditioned(pack, vae, dial=dial, **given))
+
+    posed, unposed = found(), predicted(pack, adapted, *conditioned(pack, vae, reference_image=given["reference_image"]))
+    assert torch.equal(found(pose_strength=1.0, pose_start_percent=0.0, pose_end_percent=1.0), posed)
+    torch.testing.assert_close(found(pose_strength=0.0), unposed, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found(pose_end_percent=0.1), unposed, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found(pose_end_percent=0.9), posed, atol=1e-5, rtol=1e-5)
+    assert (found(pose_strength=0.5) - posed).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="end_percent higher"):
+        found(pose_start_percent=0.5, pose_end_percent=0.4)
 
 
 def test_lora_names_of_any_origin_become_comfyuis(pack, file, tmp_path) -> None:

@@ -29,6 +29,7 @@ from apoavatar_core.pose import (
     save_keypoint_network,
     to_frame,
 )
+from apoavatar_core.pose.following import follow
 from apoavatar_core.pose.heatmaps import decode_heatmaps, encode_heatmaps
 from apoavatar_core.pose.keypoints import GROUPS
 from apoavatar_core.pose.measurements import correlation
@@ -86,6 +87,22 @@ def test_missing_groups_and_68_point_faces_are_read() -> None:
     np.testing.assert_allclose(read.face[68:], read.body[[14, 15]])
 
 
+@pytest.mark.parametrize("frame", [None, {"people": None}, {"people": []}, {"people": [None]}])
+def test_what_is_null_is_nobody(frame: object) -> None:
+    assert not from_frame(frame).points.any()
+
+
+def test_openposes_body_of_25_points_is_read() -> None:
+    """Numbered as OpenPose's own documentation numbers them: the middle of the hips is 8, the feet are 19 to 24."""
+    names = "nose neck rsho relb rwri lsho lelb lwri midhip rhip rkne rank lhip lkne lank reye leye rear lear".split()
+    places = {name: (10.0 + i, 200.0 - i) for i, name in enumerate(names)}
+    flat = [value for name in names for value in (*places[name], 0.9)] + [5.0, 5.0, 1.0] * 6
+    frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": 400, "canvas_height": 200}
+    ours = "nose neck rsho relb rwri lsho lelb lwri rhip rkne rank lhip lkne lank reye leye rear lear".split()
+    expected = [(places[name][0] / 400, places[name][1] / 200, 0.9) for name in ours]
+    np.testing.assert_allclose(from_frame(frame).body, expected, atol=1e-6)
+
+
 def test_points_not_found_have_no_confidence() -> None:
     frame = to_frame(random_person(), 100, 100)
     body = frame["people"][0]["pose_keypoints_2d"]
@@ -107,12 +124,11 @@ def test_the_main_person_is_chosen() -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        None,
         [],
         {},
-        {"people": None},
+        {"people": 3},
         {"people": [3], "canvas_width": 1, "canvas_height": 1},
-        {"people": [{"pose_keypoints_2d": [1.0] * 75}], "canvas_width": 64, "canvas_height": 64},
+        {"people": [{"pose_keypoints_2d": [1.0] * 72}], "canvas_width": 64, "canvas_height": 64},
         {"people": [{"pose_keypoints_2d": ["a"] * 54}], "canvas_width": 64, "canvas_height": 64},
         {"people": [{"pose_keypoints_2d": 5}], "canvas_width": 64, "canvas_height": 64},
         {"people": [{"pose_keypoints_2d": [9.0] * 54}]},
@@ -393,7 +409,7 @@ def test_a_canvas_of_any_shape_takes_no_more_memory_than_the_clip(canvas: tuple[
     for values in (group for someone in frame["people"] for group in someone.values()):
         values[:] = [value if place % 3 == 2 else value / 100 for place, value in enumerate(values)]
     tracemalloc.start()
-    drawn = drawn_keypoints([frame], 128, 128)
+    drawn = drawn_keypoints(follow([frame]), 128, 128)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert drawn.shape == (1, 128, 128, 3) and peak < 20e6
