@@ -8,16 +8,18 @@ the shoulders and radians.
 from .accents import Accent, Phrase, Voice, find_accents, frame_loudness, hear, speech_level
 from .freedom import pose_share
 from .performance import BodyTrack, perform
-from .plan import VOICE_SHARE, Gesture, plan_gestures
+from .plan import CLOSE, LOOSE, Bond, Gesture, plan_gestures
 from .shapes import HAND, SHAPES
 from .speaker import Speaker, random_speaker
 
 __all__ = [
+    "CLOSE",
     "HAND",
+    "LOOSE",
     "SHAPES",
-    "VOICE_SHARE",
     "Accent",
     "BodyTrack",
+    "Bond",
     "Gesture",
     "Phrase",
     "Speaker",

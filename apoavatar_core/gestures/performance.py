@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 
 import numpy as np
 
 from . import idle
 from .accents import Voice
 from .arms import arm_moves
+from .close import close_moves
 from .phases import follow
-from .plan import VOICE_SHARE, plan_gestures
+from .plan import LOOSE, Bond, plan_gestures
 from .shapes import PLACE, REST
 from .speaker import Speaker
 
 _BODY_STREAM = 1
+BEFORE_THE_BELLY = MappingProxyType({"right": REST, "left": REST})
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +58,14 @@ class BodyTrack:
 
 
 def perform(
-    voice: Voice, speaker: Speaker, frames: int, fps: float, seed: int, voice_share: float = VOICE_SHARE
+    voice: Voice,
+    speaker: Speaker,
+    frames: int,
+    fps: float,
+    seed: int,
+    bond: Bond = LOOSE,
+    rests: Mapping[str, np.ndarray] = BEFORE_THE_BELLY,
+    starts: Mapping[str, np.ndarray] = BEFORE_THE_BELLY,
 ) -> BodyTrack:
     """The motion of the first `frames` frames at `fps`, the same for the same seed.
 
@@ -66,12 +77,15 @@ def perform(
         frames: 0 or more.
         fps: frames a second.
         seed: of all choices, 0 or more.
-        voice_share: share of the gestures' cues that stay on the voice's accents, 0 … 1.
+        bond: how closely the gestures keep to the voice.
+        rests: wrist and hand [9] of each arm at rest.
+        starts: the same of each arm before it first moves.
     """
     times = (np.arange(frames) + 0.5) / fps
-    gestures = plan_gestures(voice, speaker, seed, voice_share)
+    gestures = plan_gestures(voice, speaker, seed, bond)
+    moves = close_moves if bond.close else arm_moves
     right, left = (
-        follow(REST, arm_moves([g for g in gestures if getattr(g, side)], speaker), times) for side in ("right", "left")
+        follow(starts[side], moves(gestures, side, speaker, rests[side]), times) for side in ("right", "left")
     )
     # One generator a purpose: what one of them draws must not move the others.
     rngs = iter(np.random.default_rng([_BODY_STREAM, seed]).spawn(9))

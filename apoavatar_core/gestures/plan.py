@@ -15,16 +15,34 @@ from .shapes import SHAPES
 from .speaker import Speaker
 
 VOICE_SHARE = 0.95
-"""Share of the cues that stay on the voice's accents; the others come at a time and with a strength of the speaker's
-own. It is the number that says how much of the hands' motion the voice explains."""
+"""Share of the cues of a `LOOSE` bond that stay on the voice's accents."""
 
-APART = 0.34
-"""Seconds that gestures' cues are apart at least: strokes last little longer, and blend."""
+
+@dataclass(frozen=True)
+class Bond:
+    """How closely a body keeps to the voice.
+
+    voice_share: share of the cues that stay on the voice's accents, 0 … 1; the others come at a time and with a strength
+    of the speaker's own. It is the number that says how much of the hands' motion the voice explains. apart: seconds
+    that cues are apart at least. keeps_hands, keeps_shape: chance that a gesture soon after another one goes on with
+    its hands and its shape. close: whether the accents alone carry the arms (`close`) or gestures have phases (`arms`).
+    """
+
+    voice_share: float = VOICE_SHARE
+    apart: float = 0.34
+    keeps_hands: float = 0.7
+    keeps_shape: float = 0.75
+    close: bool = False
+
+
+LOOSE = Bond()
+"""Strokes last little longer than they are apart, and blend; hand, shape and some of the times are the speaker's own."""
+CLOSE = Bond(voice_share=1.0, apart=0.22, keeps_hands=0.97, keeps_shape=0.92, close=True)
+"""The voice alone says when and how much the hands move."""
 
 _PLAN_STREAM = 0
 _AROUND_SPEECH = 0.8
 _FREE_STRENGTH = (0.35, 1.0)
-_KEEPS_HANDS, _KEEPS_SHAPE = 0.7, 0.75
 _TOGETHER_SECONDS = 1.4
 _WANDERING = np.array([0.05, 0.05, 0.03])
 
@@ -53,19 +71,21 @@ class _Cue:
     chances: np.ndarray
 
 
-def plan_gestures(voice: Voice, speaker: Speaker, seed: int, voice_share: float = VOICE_SHARE) -> list[Gesture]:
+def plan_gestures(voice: Voice, speaker: Speaker, seed: int, bond: Bond = LOOSE) -> list[Gesture]:
     """The speaker's gestures on the voice, in the order of time; the same for the same seed.
 
     Args:
         voice: what is heard.
         speaker: who gestures.
         seed: of all choices, 0 or more.
-        voice_share: share of the cues that stay on their accents, 0 … 1.
+        bond: how closely they keep to the voice.
     """
-    cues = [_cue(voice, accent, [_PLAN_STREAM, seed, index], voice_share) for index, accent in enumerate(voice.accents)]
+    cues = [
+        _cue(voice, accent, [_PLAN_STREAM, seed, index], bond.voice_share) for index, accent in enumerate(voice.accents)
+    ]
     gestures: list[Gesture] = []
-    for cue in _apart([cue for cue in cues if _is_taken(cue, speaker)]):
-        gestures.append(_gesture(cue, speaker, gestures[-1] if gestures else None))
+    for cue in _apart([cue for cue in cues if _is_taken(cue, speaker)], bond.apart):
+        gestures.append(_gesture(cue, speaker, gestures[-1] if gestures else None, bond))
     return gestures
 
 
@@ -94,25 +114,25 @@ def _is_taken(cue: _Cue, speaker: Speaker) -> bool:
     return cue.chances[0] < speaker.energy + cue.strength - 0.5
 
 
-def _apart(cues: list[_Cue]) -> list[_Cue]:
+def _apart(cues: list[_Cue], seconds: float) -> list[_Cue]:
     """The cues that fit beside stronger ones, in the order of time."""
     kept: list[_Cue] = []
     for cue in sorted(cues, key=lambda cue: -cue.strength):
-        if all(abs(cue.time - other.time) >= APART for other in kept):
+        if all(abs(cue.time - other.time) >= seconds for other in kept):
             kept.append(cue)
     return sorted(kept, key=lambda cue: cue.time)
 
 
-def _gesture(cue: _Cue, speaker: Speaker, before: Gesture | None) -> Gesture:
+def _gesture(cue: _Cue, speaker: Speaker, before: Gesture | None, bond: Bond) -> Gesture:
     """The cue's gesture; soon after another one it mostly goes on with its hands and its shape."""
     chances = cue.chances
     goes_on = before is not None and cue.time - before.time < _TOGETHER_SECONDS
-    if goes_on and chances[1] < _KEEPS_HANDS:
+    if goes_on and chances[1] < bond.keeps_hands:
         right, left = before.right, before.left
     else:
         both, is_right = chances[2] < speaker.both_hands, chances[3] < speaker.right_hand
         right, left = bool(both or is_right), bool(both or not is_right)
-    if goes_on and chances[4] < _KEEPS_SHAPE:
+    if goes_on and chances[4] < bond.keeps_shape:
         shape, place = before.shape, before.place
     else:
         liked = np.cumsum(speaker.shapes) / np.sum(speaker.shapes)

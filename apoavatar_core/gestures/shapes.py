@@ -65,9 +65,13 @@ REST = np.array([0.0, -0.615, 0.26, -1.12, 0.80, 0.72, 0.35, 0.12, 0.85])
 
 def stroke_ends(shape: Shape, size: float, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Beginning and end [9] of a stroke: `size` scales it, `place` [3] moves it in arm lengths."""
+    return along_stroke(shape, -size, place), along_stroke(shape, size, place)
+
+
+def along_stroke(shape: Shape, along: float, place: np.ndarray) -> np.ndarray:
+    """The arm [9] at a point of a stroke: −1 is a full stroke's beginning, 0 the shape's home, 1 the end."""
     home = np.concatenate([np.asarray(shape.home) + place, shape.hand])
-    reach = size * np.concatenate([shape.beat, shape.flick])
-    return _possible(home - reach), _possible(home + reach)
+    return _possible(home + along * np.concatenate([shape.beat, shape.flick]))
 
 
 def _possible(arm: np.ndarray) -> np.ndarray:

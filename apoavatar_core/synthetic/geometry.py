@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..gestures.hand import hand_points
 from .identity import Identity
 from .motion import Motion
 
@@ -32,10 +33,6 @@ BROW_Y = -0.075
 NOSE_Y = 0.044
 MOUTH_Y = 0.098
 
-_FINGER_OFFSETS = (0.21, 0.07, -0.07, -0.20)
-_FINGER_LENGTHS = (0.47, 0.52, 0.48, 0.38)
-_FINGER_FAN = (0.34, 0.11, -0.13, -0.38)
-_STRAIGHT, _CURLED = np.array([0.0, 0.40, 0.70, 1.0]), np.array([0.0, 0.36, 0.24, -0.06])
 _MARGIN = 0.012
 _PARALLAX = 0.10
 """How far the features of a face shift when it turns or nods by one radian."""
@@ -232,7 +229,7 @@ def _arm(identity: Identity, neck: np.ndarray, place: np.ndarray, shape: np.ndar
     shoulder = neck + [side * identity.shoulder_half_width, SHOULDER_Y - NECK_BASE_Y]
     reach = ARM * np.asarray(place, dtype=np.float64) * [side, -1.0, 1.0]
     reach *= min(1.0, _FOLDED * ARM / float(np.linalg.norm(reach)))
-    hand = _hand(shape, side)
+    hand = HAND_LENGTH * hand_points(shape) * [side, -1.0]
     wrist = shoulder + reach[:2]
     edge = FINGER_RADIUS * HAND_LENGTH + _MARGIN
     wrist = np.clip(wrist, edge - hand.min(0), 1 - edge - hand.max(0))
@@ -250,27 +247,3 @@ def _elbow(reach: np.ndarray, side: int) -> np.ndarray:
     along = (UPPER_ARM**2 - FOREARM**2 + distance**2) / (2 * distance)
     bend = np.sqrt(max(UPPER_ARM**2 - along**2, 0.0))
     return (along * direction + bend * across)[:2]
-
-
-def _hand(shape: np.ndarray, side: int) -> np.ndarray:
-    """The 21 hand points [21, 2] from the wrist: itself, then thumb, index, middle, ring, little finger."""
-    angle, index, others, thumb, spread, turn = np.asarray(shape, dtype=np.float64)
-    ahead = np.array([side * np.sin(angle), -np.cos(angle)])
-    # The palm faces the viewer: thumbs point outward when fingers point up.
-    thumbward = np.array([-ahead[1], ahead[0]]) * side * turn
-
-    def at(forward: float, sideways: float) -> np.ndarray:
-        return HAND_LENGTH * (forward * ahead + sideways * thumbward)
-
-    points = [np.zeros(2)]
-    thumb_angle = 0.15 + 0.75 * thumb
-    step = np.array([np.cos(thumb_angle), np.sin(thumb_angle)])
-    for reach in (0.0, 0.16, 0.31, 0.45):
-        forward, sideways = np.array([0.12, 0.14]) + reach * step
-        points.append(at(forward, sideways))
-    for finger, (offset, length, fan) in enumerate(zip(_FINGER_OFFSETS, _FINGER_LENGTHS, _FINGER_FAN, strict=True)):
-        stretched = index if finger == 0 else others
-        for share in _CURLED + stretched * (_STRAIGHT - _CURLED):
-            reach, turned = share * length, fan * (0.25 + spread)
-            points.append(at(0.5 + reach * np.cos(turned), offset + reach * np.sin(turned)))
-    return np.array(points)

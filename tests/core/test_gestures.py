@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apoavatar_core.gestures import (
+    CLOSE,
+    LOOSE,
     SHAPES,
     Accent,
     BodyTrack,
+    Bond,
     Phrase,
     Speaker,
     Voice,
@@ -26,10 +29,12 @@ from apoavatar_core.gestures import (
     random_speaker,
 )
 from apoavatar_core.gestures.arms import arm_moves
+from apoavatar_core.gestures.close import close_moves
 from apoavatar_core.gestures.phases import Move, follow, minimum_jerk
 from apoavatar_core.gestures.shapes import REST
 
 seeds = st.integers(0, 2**32 - 1)
+bonds = st.sampled_from([LOOSE, CLOSE])
 speakers = seeds.map(lambda seed: random_speaker(np.random.default_rng(seed)))
 
 
@@ -103,11 +108,11 @@ def test_overlapping_moves_end_where_the_last_one_leads():
 
 
 @settings(max_examples=30, deadline=None)
-@given(voices(), speakers, seeds)
-def test_velocity_and_acceleration_never_jump(voice, speaker, seed):
-    gestures = plan_gestures(voice, speaker, seed)
+@given(voices(), speakers, seeds, bonds)
+def test_velocity_and_acceleration_never_jump(voice, speaker, seed, bond):
+    gestures = plan_gestures(voice, speaker, seed, bond)
     for side in ("right", "left"):
-        moves = arm_moves([gesture for gesture in gestures if getattr(gesture, side)], speaker)
+        moves = (close_moves if bond.close else arm_moves)(gestures, side, speaker, REST)
         # A tenth of the time step must leave a tenth of the step in acceleration: of a jump it would leave all.
         for move in moves:
             for edge in (move.start, move.end):
@@ -120,9 +125,9 @@ def test_velocity_and_acceleration_never_jump(voice, speaker, seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(voices(), speakers, seeds, st.integers(0, 400), st.sampled_from([12, 24, 25, 60]))
-def test_any_length_the_same_every_time(voice, speaker, seed, frames, fps):
-    first, second = (arrays(perform(voice, speaker, frames, fps, seed)) for _ in range(2))
+@given(voices(), speakers, seeds, st.integers(0, 400), st.sampled_from([12, 24, 25, 60]), bonds)
+def test_any_length_the_same_every_time(voice, speaker, seed, frames, fps, bond):
+    first, second = (arrays(perform(voice, speaker, frames, fps, seed, bond)) for _ in range(2))
     for name, track in first.items():
         assert len(track) == frames and track.dtype == np.float32 and np.isfinite(track).all(), name
         assert np.array_equal(track, second[name]), name
@@ -141,10 +146,10 @@ def test_a_longer_performance_begins_like_a_shorter_one_and_the_frame_rate_chang
 
 
 @settings(max_examples=40, deadline=None)
-@given(voices(), speakers, seeds)
-def test_hands_rest_in_long_silences(voice, speaker, seed):
+@given(voices(), speakers, seeds, bonds)
+def test_hands_rest_in_long_silences(voice, speaker, seed, bond):
     voice = replace(voice, seconds=voice.seconds + 12)
-    track = perform(voice, speaker, round(24 * voice.seconds), 24, seed)
+    track = perform(voice, speaker, round(24 * voice.seconds), 24, seed, bond)
     rested = round(24 * (voice.seconds - 12 + 4))
     for side in ("right", "left"):
         arm = np.concatenate([getattr(track, f"{side}_wrist"), getattr(track, f"{side}_hand")], axis=1)
@@ -161,7 +166,7 @@ def test_a_louder_accent_never_makes_a_smaller_stroke(voice, speaker, seed, shar
     other = replace(voice, accents=(*voice.accents[:index], raised, *voice.accents[index + 1 :]))
     moment = accent.time - speaker.lead
     before, after = (
-        [gesture.size for gesture in plan_gestures(heard, speaker, seed, share) if abs(gesture.time - moment) < 1e-9]
+        [gesture.size for gesture in plan_gestures(heard, speaker, seed, Bond(voice_share=share)) if abs(gesture.time - moment) < 1e-9]
         for heard in (voice, other)
     )
     assert sum(before) <= sum(after)
@@ -174,7 +179,7 @@ def test_the_hand_goes_farther_on_the_louder_of_two_lonely_accents(speaker, seed
     ranges = []
     for strength in sorted((first, second)):
         voice = Voice(4.0, (Accent(time, strength),), (Phrase(0.0, time + 0.3),))
-        track = perform(voice, speaker, 96, 24, seed, voice_share=1.0)
+        track = perform(voice, speaker, 96, 24, seed, bond=Bond(voice_share=1.0))
         stroke = slice(max(0, round(24 * (time - 0.3))), round(24 * (time + 0.35)))
         ranges.append(sum(spread(getattr(track, f"{side}_wrist")[stroke]) for side in ("right", "left")))
     assert ranges[0] <= ranges[1] + 1e-3 and ranges[1] > 0
@@ -208,7 +213,7 @@ def test_the_share_of_cues_on_accents_is_the_worlds_number():
     speaker = Speaker(energy=1.5, lead=0.0)
     moments = {accent.time for accent in accents}
     for share in (0.0, 0.5, 1.0):
-        gestures = plan_gestures(voice, speaker, 3, share)
+        gestures = plan_gestures(voice, speaker, 3, Bond(voice_share=share))
         on_accents = sum(gesture.time in moments for gesture in gestures) / len(accents)
         assert on_accents == pytest.approx(share, abs=0.09)
 
