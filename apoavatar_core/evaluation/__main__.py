@@ -1,5 +1,5 @@
 """Measure a model on held-out clips: `python -m apoavatar_core.evaluation presenter --json result.json`, or `ablate`; `voice` says what is
-heard in recordings."""
+heard in recordings, `gestures` what gestures voices give."""
 
 from __future__ import annotations
 
@@ -48,6 +48,15 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     voices = commands.add_parser("voice", help="what Eq. 2-4 make of recordings")
     voices.add_argument("voices", type=Path, nargs="+", metavar="VOICE")
 
+    gestured = commands.add_parser("gestures", help="measure the gestures that are made from voices")
+    gestured.add_argument("voices", type=Path, nargs="*", metavar="VOICE", help="sound files (default: spoken ones alone)")
+    gestured.add_argument(
+        "--spoken", type=int, metavar="N", help="voices of espeak-ng besides (default: 10 without a VOICE, else 0)"
+    )
+    gestured.add_argument("--film", type=Path, help="a film whose strokes are made; its pose is extracted")
+    gestured.add_argument("--film-model", type=Path, default=presets.MEDIAPIPE, metavar="FILE", help="that extracts it")
+    gestured.add_argument("--json", type=Path, metavar="FILE", help="write the measures here")
+
     for command in (shipped, variants):
         command.add_argument(
             "--pose-model", type=Path, metavar="FILE", default=presets.TINY_POSE, help="the keypoint network that measures"
@@ -59,9 +68,29 @@ def main() -> None:
     arguments = arguments_of()
     torch.set_flush_denormal(True)
     try:
-        {"presenter": measure_presenter, "ablate": ablate, "voice": measure_voices}[arguments.command](arguments)
+        {"presenter": measure_presenter, "ablate": ablate, "voice": measure_voices, "gestures": measure_gestures}[
+            arguments.command
+        ](arguments)
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         sys.exit(str(error))
+
+
+def measure_gestures(arguments: argparse.Namespace) -> None:
+    from . import gestures
+
+    style, film = None, {}
+    if arguments.film:
+        style, film["film_jerk_99"] = gestures.watch_film(arguments.film, arguments.film_model)
+        print(f"99th percentile of the film's jerk: {film['film_jerk_99']:.0f}")
+    spoken = arguments.spoken if arguments.spoken is not None else 0 if arguments.voices else 10
+    rows = []
+    print(gestures.heading())
+    for name, speech in gestures.read_voices(arguments.voices, spoken):
+        rows.append({"voice": name} | gestures.measure(speech, style))
+        print(gestures.line(rows[-1]), flush=True)
+    print(gestures.summary(rows))
+    if arguments.json:
+        presenter.write_report(arguments.json, {"rows": rows} | film)
 
 
 def measure_voices(arguments: argparse.Namespace) -> None:

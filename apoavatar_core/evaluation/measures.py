@@ -74,16 +74,17 @@ def hand_correlation(speed: np.ndarray, loudness: np.ndarray) -> float:
 
 
 def onset_distance(accents: Sequence[int], speed: np.ndarray) -> float:
-    """Mean distance in frames from each accent of the voice to the nearest peak of the hands' speed [T], at most
-    `FARTHEST_PEAK`; NaN for a voice without accents.
-    """
+    """Mean distance in frames from each accent of the voice to the nearest stroke; NaN for a voice without accents."""
+    return float(np.mean(onset_distances(accents, speed))) if len(accents) else float("nan")
+
+
+def onset_distances(accents: Sequence[int], speed: np.ndarray) -> list[int]:
+    """Frames from each accent to the nearest peak of the hands' speed [T], at most `FARTHEST_PEAK`."""
     smooth = moving_average(speed, STROKE_SMOOTHING)
     # Still hands around the film let a stroke at its edge have a peak.
     smooth = np.pad(np.where(np.isfinite(smooth), smooth, 0.0), 1)
     peaks, _ = find_peaks(smooth, prominence=max(0.1 * np.ptp(smooth), LEAST_STROKE))
-    if not len(accents):
-        return float("nan")
-    return float(np.mean([min([FARTHEST_PEAK, *np.abs(peaks - 1 - accent)]) for accent in accents]))
+    return [int(min([FARTHEST_PEAK, *np.abs(peaks - 1 - accent)])) for accent in accents]
 
 
 def hand_confidence(people: Sequence[PersonKeypoints]) -> float:

@@ -1,0 +1,36 @@
+"""How far human joints go, and where a performance leaves their range."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from .body import Arm
+from .performance import BodyTrack
+
+# Degrees, after the American Academy of Orthopaedic Surgeons' Joint Motion (1965).
+ELBOW = 150.0
+"""Flexion; 0 is a straight arm."""
+SHOULDER_BACK = 60.0
+"""How far an upper arm goes behind the body."""
+WRIST = 80.0
+"""Bend of a hand from its forearm."""
+NECK_TURN, NECK_NOD, NECK_TILT = 80.0, 50.0, 45.0
+
+
+def outside_range(arms: Iterable[Arm], track: BodyTrack) -> np.ndarray:
+    """Whether a joint of T poses is beyond what a human one reaches: bool [T]."""
+    outside = np.zeros(len(track), bool)
+    for arm in arms:
+        outside |= between(arm.upper, arm.fore) > ELBOW
+        outside |= -np.degrees(np.arcsin(np.clip(arm.upper[:, 2], -1, 1))) > SHOULDER_BACK
+        outside |= between(arm.fore, arm.axis) > WRIST
+    for angle, limit in ((track.head_turn, NECK_TURN), (track.head_nod, NECK_NOD), (track.head_tilt, NECK_TILT)):
+        outside |= np.abs(np.degrees(angle)) > limit
+    return outside
+
+
+def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Degrees [T] between unit vectors [T, 3]."""
+    return np.degrees(np.arccos(np.clip((first * second).sum(1), -1.0, 1.0)))
