@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .audio import LoudnessRefocusing
 from .conditioning import Conditioning
+from .gestures import GesturesFromVoice, RefocusGestures
 from .loaders import ApplyAdapter, LoadModels
 from .pose import ExtractPose, RenderPose
 from .pose_tracks import LoadOpenPose, PoseTrack, RetargetPose
@@ -16,5 +17,5 @@ class ApoAvatarExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             LoadModels, ApplyAdapter, LoudnessRefocusing, ExtractPose, RenderPose, LoadOpenPose, PoseTrack, RetargetPose,
-            Conditioning, Guider, Sampler,
+            GesturesFromVoice, RefocusGestures, Conditioning, Guider, Sampler,
         ]

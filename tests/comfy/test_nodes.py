@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from apoavatar_core.pose import from_frame
@@ -122,6 +123,52 @@ def test_extract_pose_takes_sapiens_from_the_models_folder(node, tmp_path, monke
     assert "sapiens_torchscript.pt2" in options
     (pose,) = node("ApoAvatarExtractPose").execute(blob, "sapiens_torchscript.pt2", WHOLE_PICTURE).result
     assert abs(from_frame(pose[0]).body[:, :2] - (100 / 400, 210 / 300)).max() < 0.005
+
+
+def gesturing_voice() -> dict:
+    """Two seconds of the example's speech."""
+    samples, rate = soundfile.read(PRESENTER.with_name("speech.wav"), dtype="float32", always_2d=True)
+    return {"waveform": torch.from_numpy(samples[: 2 * rate].T.copy())[None], "sample_rate": rate}
+
+
+def portrait_pose() -> list[dict]:
+    """Keypoints of a presenter on a picture of 128 x 128, after a frame without anybody."""
+    identity = sample_identity(np.random.default_rng(0))
+    motion = speech_motion(np.zeros(16_000, np.float32), 5, 24, identity, np.random.default_rng(0))
+    return [{"people": [], "canvas_width": 128, "canvas_height": 128}, frame_keypoints(identity, motion, 0, 128)]
+
+
+def test_a_voice_makes_a_portrait_gesture_as_long_as_it_lasts_and_the_gate_refocuses_it(node):
+    dials = {"fps": 24.0, "seed": 3, "energy": 0.8, "range": 1.0, "handedness": 0.0, "calm": 0.3}
+    gestures = node("ApoAvatarGesturesFromVoice")
+    pose, frames = gestures.execute(gesturing_voice(), portrait_pose(), length=0, **dials).result
+    assert frames == len(pose) == 48 and pose[0]["canvas_width"] == 128
+    assert gestures.execute(gesturing_voice(), portrait_pose(), length=9, **dials).result[1] == 9
+    hiss = {"waveform": 0.1 * torch.randn(1, 1, 48_000), "sample_rate": 16_000}
+    listening = [from_frame(frame).body for frame in gestures.execute(hiss, portrait_pose(), length=0, **dials).result[0]]
+    assert np.ptp([body[4, :2] - body[2, :2] for body in listening], axis=0).max() < 1e-3
+    (rendered,) = node("ApoAvatarRenderPose").execute(pose, 64, 64).result
+    assert rendered.shape == (48, 64, 64, 3)
+    film, _ = gestures.execute(
+        gesturing_voice(), portrait_pose(), length=0, **dials, film_pose=pose, film_fps=24.0
+    ).result
+    assert len(film) == 48
+
+    gate = node("ApoAvatarLoudnessRefocusing").execute(gesturing_voice(), 24.0, 48, 10.0, 0.5, 8.0, 5.0, 95.0).result[0]
+    moved = []
+    for strength in (0.0, 0.5, 1.0):
+        (calmed,) = node("ApoAvatarRefocusGestures").execute(pose, gate, strength, False).result
+        wrists = np.stack([from_frame(frame).body[[4, 7], :2] - from_frame(frame).body[[2, 5], :2] for frame in calmed])
+        moved.append(np.linalg.norm(np.diff(wrists, axis=0), axis=-1).sum())
+    assert moved[0] < 1e-3 < moved[1] < moved[2]
+
+
+def test_gestures_need_a_voice_and_a_person(node):
+    dials = {"fps": 24.0, "length": 0, "seed": 3, "energy": 0.8, "range": 1.0, "handedness": 0.0, "calm": 0.3}
+    with pytest.raises(ValueError, match="audio is missing"):
+        node("ApoAvatarGesturesFromVoice").execute(None, portrait_pose(), **dials)
+    with pytest.raises(ValueError, match="neither shoulders nor a face"):
+        node("ApoAvatarGesturesFromVoice").execute(gesturing_voice(), portrait_pose()[:1], **dials)
 
 
 def test_native_sampler_takes_the_guider_for_silence_and_a_portrait_of_one_pixel(node, tiny):
