@@ -69,6 +69,7 @@ def losses(clip, steps: int) -> tuple[dict[str, float], float]:
     seen, and the share of its cross-attention that real tokens get.
     """
     from apoavatar_core.comfyui import trainable
+    from apoavatar_core.comfyui.text_attention import attention_on_words
     from apoavatar_core.training.optimizers import build_optimizers, set_learning_rate
 
     people = [sample_identity(np.random.default_rng((13, seed))) for seed in range(PEOPLE + 60)]
@@ -100,28 +101,8 @@ def losses(clip, steps: int) -> tuple[dict[str, float], float]:
         generator.manual_seed(1)
         with torch.no_grad():
             found[name] = float(loss(rows, context))
-    return found, attention_on_words(dit, lambda: loss(rows, texts[rows]), texts[rows])
-
-
-@torch.no_grad()
-def attention_on_words(dit, call, texts: torch.Tensor) -> float:
-    """Share of a DiT's cross-attention that tokens get which are no padding, when `call` calls it with these texts."""
-    shares = []
-
-    def watch(module, arguments) -> None:
-        tokens, context = arguments[:2]
-        query, key = (
-            x.unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
-            for x in (module.norm_q(module.q(tokens)), module.norm_k(module.k(context)))
-        )
-        weights = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
-        shares.append(float((weights * texts.any(-1)[:, None, None]).sum(-1).mean()))
-
-    hooks = [block.cross_attn.register_forward_pre_hook(watch) for block in dit.blocks]
-    call()
-    for hook in hooks:
-        hook.remove()
-    return sum(shares) / len(shares)
+    shares = attention_on_words(dit, lambda: loss(rows, texts[rows]), texts[rows])
+    return found, sum(shares) / len(shares)
 
 
 def test_a_dit_soon_learns_what_the_caption_says(clip) -> None:
