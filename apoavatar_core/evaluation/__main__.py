@@ -1,5 +1,6 @@
-"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation presenter --json result.json`, or `ablate`; `voice` says what is
-heard in recordings, `gestures` what gestures voices give."""
+"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation presenter --json result.json`, `ablate` or `losses`; `voice`
+says what is heard in recordings, `gestures` what gestures voices give.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoints import presets
-from ..comfyui.host import REPOSITORY
+from ..comfyui.host import REPOSITORY, use_comfyui
 from ..pose import load_keypoint_network
 from ..synthetic import synthesize_clip
 from . import presenter
@@ -56,6 +57,11 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     gestured.add_argument("--film", type=Path, help="a film whose strokes are made; its pose is extracted")
     gestured.add_argument("--film-model", type=Path, default=presets.MEDIAPIPE, metavar="FILE", help="that extracts it")
     gestured.add_argument("--json", type=Path, metavar="FILE", help="write the measures here")
+    worth = commands.add_parser("losses", help="what each condition is worth to a model: its loss with and without")
+    worth.add_argument("data", type=Path, metavar="FOLDER", help="clips that `prepare` wrote, with the model's own text encoder")
+    worth.add_argument("--dit", type=Path, default=presets.TINY_DIT, metavar="FILE", help="default: the tiny preset's")
+    worth.add_argument("--adapter", type=Path, default=presets.TINY_ADAPTER, metavar="FILE", help="default: the tiny preset's")
+    worth.add_argument("--draws", type=positive, default=4, help="of noise for each clip (default: %(default)s)")
 
     for command in (shipped, variants):
         command.add_argument(
@@ -68,9 +74,14 @@ def main() -> None:
     arguments = arguments_of()
     torch.set_flush_denormal(True)
     try:
-        {"presenter": measure_presenter, "ablate": ablate, "voice": measure_voices, "gestures": measure_gestures}[
-            arguments.command
-        ](arguments)
+        commands = {
+            "presenter": measure_presenter,
+            "ablate": ablate,
+            "losses": measure_losses,
+            "voice": measure_voices,
+            "gestures": measure_gestures,
+        }
+        commands[arguments.command](arguments)
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         sys.exit(str(error))
 
@@ -113,6 +124,15 @@ def ablate(arguments: argparse.Namespace) -> None:
     ablation = Ablation(arguments.config, arguments.runs, arguments.seeds, arguments.clips)
     network = load_keypoint_network(arguments.pose_model)
     evidence.run(ablation, tuple(arguments.share), arguments.out, network, lambda text: print(text, flush=True))
+
+
+def measure_losses(arguments: argparse.Namespace) -> None:
+    use_comfyui()
+    from ..data.prepared import PreparedClips
+    from . import losses
+
+    model, clips = losses.load_model(arguments.dit, arguments.adapter), PreparedClips(arguments.data)
+    print(losses.table(losses.measure(model, clips, arguments.draws), losses.words_attended(model, clips)))
 
 
 def measure_presenter(arguments: argparse.Namespace) -> None:

@@ -7,20 +7,24 @@ import pytest
 import torch
 
 from apoavatar_core.synthetic import describe, sample_identity
-from apoavatar_core.synthetic.identity import CLOTHES_COLOURS, HAIR_STYLES, SKIN_COLOURS, WALL_COLOURS
 
 PEOPLE = 300
 
 
 @pytest.fixture(scope="module")
-def clip(training, tmp_path_factory):
-    """CLIP of a T5 that learned for a short time."""
-    from apoavatar_core.comfyui.loading import load_text_encoder
+def trained(training, tmp_path_factory):
+    """File of a T5 that learned for a short time, and what is read from it of each fact."""
     from apoavatar_core.tiny import text
 
     path = tmp_path_factory.mktemp("text") / "t5.safetensors"
-    text.train(200, path, identities=PEOPLE)
-    return load_text_encoder(path)
+    return path, text.train(200, path)
+
+
+@pytest.fixture(scope="module")
+def clip(trained):
+    from apoavatar_core.comfyui.loading import load_text_encoder
+
+    return load_text_encoder(trained[0])
 
 
 def embedding(clip, text: str) -> torch.Tensor:
@@ -31,29 +35,11 @@ def embedding(clip, text: str) -> torch.Tensor:
         return CLIPTextEncode().encode(clip, text)[0][0][0][0]
 
 
-def mean_of_tokens(clip, text: str) -> torch.Tensor:
-    states = embedding(clip, text)
-    return states[states.any(1)].mean(0)
-
-
-def told(clip, vocabularies: dict) -> dict[str, float]:
-    """Share of the captions of other people, in other wordings, whose fields a linear readout of the mean tells."""
-    people = [sample_identity(np.random.default_rng((11, seed))) for seed in range(PEOPLE + 60)]
-    means = torch.stack([mean_of_tokens(clip, describe(who, 10**6 + seed)) for seed, who in enumerate(people)])
-    known = torch.cat([means, torch.ones(len(means), 1)], 1)
-    seen, shares = known[:PEOPLE], {}
-    for field, vocabulary in vocabularies.items():
-        classes = torch.tensor([list(vocabulary).index(getattr(who, field)) for who in people])
-        wanted = torch.nn.functional.one_hot(classes[:PEOPLE], len(vocabulary)).float()
-        readout = torch.linalg.solve(seen.T @ seen + 1e-3 * torch.eye(seen.shape[1]), seen.T @ wanted)
-        shares[field] = float(((known[PEOPLE:] @ readout).argmax(1) == classes[PEOPLE:]).float().mean())
-    return shares
-
-
-def test_embeddings_tell_captions_apart(clip) -> None:
-    fields = {"hair_style": HAIR_STYLES, "clothes_colour": CLOTHES_COLOURS, "wall_colour": WALL_COLOURS, "skin": SKIN_COLOURS}
-    shares = told(clip, fields)
-    assert min(shares.values()) >= 0.95, shares
+def test_the_mean_of_its_tokens_tells_what_a_caption_says(trained) -> None:
+    """Of people whom training has not met: the most frequent value of each fact is right in 0.30."""
+    shares = trained[1]
+    assert sum(shares.values()) / len(shares) > 0.7, shares
+    assert min(shares.values()) > 0.4, shares
 
 
 def toy_latents(who) -> torch.Tensor:
@@ -69,6 +55,7 @@ def losses(clip, steps: int) -> tuple[dict[str, float], float]:
     seen, and the share of its cross-attention that real tokens get.
     """
     from apoavatar_core.comfyui import trainable
+    from apoavatar_core.comfyui.text_attention import attention_on_words
     from apoavatar_core.training.optimizers import build_optimizers, set_learning_rate
 
     people = [sample_identity(np.random.default_rng((13, seed))) for seed in range(PEOPLE + 60)]
@@ -100,31 +87,12 @@ def losses(clip, steps: int) -> tuple[dict[str, float], float]:
         generator.manual_seed(1)
         with torch.no_grad():
             found[name] = float(loss(rows, context))
-    return found, attention_on_words(dit, lambda: loss(rows, texts[rows]), texts[rows])
-
-
-@torch.no_grad()
-def attention_on_words(dit, call, texts: torch.Tensor) -> float:
-    """Share of a DiT's cross-attention that tokens get which are no padding, when `call` calls it with these texts."""
-    shares = []
-
-    def watch(module, arguments) -> None:
-        tokens, context = arguments[:2]
-        query, key = (
-            x.unflatten(-1, (module.num_heads, -1)).transpose(1, 2)
-            for x in (module.norm_q(module.q(tokens)), module.norm_k(module.k(context)))
-        )
-        weights = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
-        shares.append(float((weights * texts.any(-1)[:, None, None]).sum(-1).mean()))
-
-    hooks = [block.cross_attn.register_forward_pre_hook(watch) for block in dit.blocks]
-    call()
-    for hook in hooks:
-        hook.remove()
-    return sum(shares) / len(shares)
+    shares = attention_on_words(dit, lambda: loss(rows, texts[rows]), texts[rows])
+    return found, sum(shares) / len(shares)
 
 
 def test_a_dit_soon_learns_what_the_caption_says(clip) -> None:
-    found, share = losses(clip, steps=60)
+    found, share = losses(clip, steps=150)
     assert found["right"] < 0.9 * found["other"], found
-    assert share > 0.4
+    assert found["right"] < 0.9 * found["none"], found
+    assert share > 0.2, "the text is looked at"
