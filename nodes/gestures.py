@@ -65,6 +65,7 @@ class GesturesFromVoice(io.ComfyNode):
                 PoseKeypoint.Output(display_name="pose", tooltip="One frame of keypoints for each frame of the video, on the "
                                     "portrait's picture."),
                 io.Int.Output(display_name="frames", tooltip="How many they are."),
+                io.Float.Output(display_name="fps", tooltip="Their frame rate, for Create Video."),
             ],
         )  # fmt: skip
 
@@ -85,7 +86,7 @@ class GesturesFromVoice(io.ComfyNode):
         dials = Dials(energy, range, handedness, calm)
         person = first_person(portrait_pose)
         people = gestures_from_voice(speech, person, canvas[0] / canvas[1], frames, fps, seed, dials, style)
-        return io.NodeOutput(keypoint_frames(people, canvas), frames)
+        return io.NodeOutput(keypoint_frames(people, canvas), frames, fps)
 
 
 class RefocusGestures(io.ComfyNode):

@@ -52,7 +52,7 @@ def main() -> None:
         for asset in (FOLDER / "assets").iterdir():
             running.upload(asset)
         definitions = running.object_info()
-        for path in sorted(FOLDER.glob("tiny_*.json")):
+        for path in sorted({*FOLDER.glob("*.json")} - {*FOLDER.glob("wan*.json")}):
             frames, plot = run(running, workflow.to_prompt(workflow.load(path), definitions))
             write(path.with_suffix(".jpg"), thumbnail(frames, plot))
         for name, (stem, pose_mode) in STRIPS.items():

@@ -132,9 +132,11 @@ def held(frames: Tensor, count: int) -> Tensor:
 
 
 def fit_of(count: int, clip: ClipShape) -> list[str]:
-    """What is done to a film's pose of so many frames to fit it to the clip, in a sentence if anything is."""
+    """What is done to a film's pose of so many frames to fit it to the clip, in a sentence if anything is. The few frames
+    by which a clip is shorter because it fills latent frames are not worth one.
+    """
     left = max(count - clip.start, 0)
-    if left == clip.frames:
+    if clip.frames <= left < clip.frames + FRAMES_PER_LATENT:
         return []
     done = "its last frame is held" if left < clip.frames else "the rest is left out"
     return [f"The pose has {left} frames for a clip of {clip.frames}: {done}."]

@@ -141,15 +141,15 @@ def portrait_pose() -> list[dict]:
 def test_a_voice_makes_a_portrait_gesture_as_long_as_it_lasts_and_the_gate_refocuses_it(node):
     dials = {"fps": 24.0, "seed": 3, "energy": 0.8, "range": 1.0, "handedness": 0.0, "calm": 0.3}
     gestures = node("ApoAvatarGesturesFromVoice")
-    pose, frames = gestures.execute(gesturing_voice(), portrait_pose(), length=0, **dials).result
-    assert frames == len(pose) == 48 and pose[0]["canvas_width"] == 128
+    pose, frames, fps = gestures.execute(gesturing_voice(), portrait_pose(), length=0, **dials).result
+    assert frames == len(pose) == 48 and fps == 24.0 and pose[0]["canvas_width"] == 128
     assert gestures.execute(gesturing_voice(), portrait_pose(), length=9, **dials).result[1] == 9
     hiss = {"waveform": 0.1 * torch.randn(1, 1, 48_000), "sample_rate": 16_000}
     listening = [from_frame(frame).body for frame in gestures.execute(hiss, portrait_pose(), length=0, **dials).result[0]]
     assert np.ptp([body[4, :2] - body[2, :2] for body in listening], axis=0).max() < 1e-3
     (rendered,) = node("ApoAvatarRenderPose").execute(pose, 64, 64).result
     assert rendered.shape == (48, 64, 64, 3)
-    film, _ = gestures.execute(
+    film, *_ = gestures.execute(
         gesturing_voice(), portrait_pose(), length=0, **dials, film_pose=pose, film_fps=24.0
     ).result
     assert len(film) == 48

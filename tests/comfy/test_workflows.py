@@ -18,6 +18,8 @@ WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 TINY = [name for name in NAMES if name.startswith("tiny_")]
 """Those whose models are in the repository."""
+PREVIEW = "gestures_from_voice"
+"""Shows what the body will do; it samples nothing."""
 SAMPLERS = ("ApoAvatarSampler", "KSampler")
 FRAMES, FPS = 49, 24
 
@@ -70,7 +72,7 @@ def freshly_run(entry: dict) -> set[str]:
 
 def test_all_workflows_are_there_with_their_thumbnails():
     assert TINY == ["tiny_image_audio", "tiny_native_parts", "tiny_pose_refocused", "tiny_text_audio"]
-    assert sorted({*NAMES} - {*TINY}) == sorted(WITH_OTHERS_MODELS)
+    assert sorted({*NAMES} - {*TINY}) == sorted([PREVIEW, *WITH_OTHERS_MODELS])
     for name in NAMES:
         assert (WORKFLOWS / f"{name}.jpg").is_file()
 
@@ -122,6 +124,23 @@ def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
     samples, rate = sound_of(video)
     assert samples.shape[1] / rate == pytest.approx(FRAMES / FPS, abs=0.1)
     assert np.abs(samples).max() > 0.1
+
+
+@pytest.mark.slow
+def test_gestures_are_seen_over_the_portrait_without_a_model_of_pictures(comfy_server):
+    for asset in (WORKFLOWS / "assets").iterdir():
+        comfy_server.upload(asset)
+    prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{PREVIEW}.json"), comfy_server.object_info())
+    videos = [file for file in comfy_server.output_files(comfy_server.queue(prompt)) if file["filename"].endswith(".mp4")]
+    video = comfy_server.fetch(videos[0])
+    frames, (samples, rate) = frames_of(video), sound_of(video)
+    assert abs(len(frames) - FRAMES) <= 1 and samples.shape[1] / rate == pytest.approx(len(frames) / FPS, abs=0.1)
+    portrait = cv2.cvtColor(cv2.imread(str(WORKFLOWS / "assets" / "presenter.png")), cv2.COLOR_BGR2RGB)
+    height, width = frames.shape[1:3]
+    shown = cv2.resize(portrait, (width, height), interpolation=cv2.INTER_AREA)
+    changes = np.abs(frames.astype(int) - frames[0]).max((0, -1))
+    assert np.abs(frames[0].astype(int) - shown)[: height // 16].mean() < 8, "the portrait is behind the skeleton"
+    assert changes[: height // 16].max() < 40 < changes[height // 2 :].max(), "hands move and the wall does not"
 
 
 @pytest.mark.slow
