@@ -11,7 +11,10 @@ import folder_paths  # noqa: E402  what follows may be missing in an older Comfy
 from .apoavatar_core.checkpoints.presets import ADAPTERS, POSE_MODELS, PRESETS  # noqa: E402
 
 for kind, suffixes in ((ADAPTERS, {".safetensors"}), (POSE_MODELS, {".safetensors", ".onnx", ".pt2", ".torchscript"})):
-    folder_paths.folder_names_and_paths[kind] = ([str(Path(folder_paths.models_dir) / kind)], suffixes)
+    # An extra_model_paths.yaml may have named folders of this kind already.
+    folders, known = folder_paths.folder_names_and_paths.get(kind, ([], set()))
+    folder_paths.folder_names_and_paths[kind] = (folders, known | suffixes)
+    folder_paths.add_model_folder_path(kind, str(Path(folder_paths.models_dir) / kind))
 for kind in ("diffusion_models", "vae", "text_encoders", ADAPTERS, POSE_MODELS):
     folder_paths.add_model_folder_path(kind, str(PRESETS / kind))
 

@@ -30,7 +30,15 @@ def comfy_server(comfyui_folder):
 
 
 @pytest.fixture(scope="session")
-def comfy(comfyui_folder):
+def extra_model_paths(tmp_path_factory) -> Path:
+    """A user's extra_model_paths.yaml, with a folder beside it for each kind of model that only this pack knows."""
+    file = tmp_path_factory.mktemp("elsewhere") / "extra_model_paths.yaml"
+    file.write_text(f"mine:\n  base_path: {file.parent}\n  apoavatar_adapters: adapters\n  apoavatar_pose: poses\n")
+    return file
+
+
+@pytest.fixture(scope="session")
+def comfy(comfyui_folder, extra_model_paths):
     """The pack's module, loaded by ComfyUI's own loader. Its nodes are in ComfyUI's NODE_CLASS_MAPPINGS."""
     sys.path.insert(0, str(comfyui_folder))
     import torch
@@ -43,7 +51,9 @@ def comfy(comfyui_folder):
     environment.link_pack(LAYOUT)
 
     import nodes
+    from utils.extra_config import load_extra_path_config
 
+    load_extra_path_config(str(extra_model_paths))
     link = str(LAYOUT.pack_link)
     assert asyncio.run(nodes.load_custom_node(link)), f"ComfyUI could not load the pack from {link}"
     return sys.modules[link.replace(".", "_x_")]

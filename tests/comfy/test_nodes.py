@@ -185,3 +185,17 @@ def test_a_model_that_was_unloaded_gives_the_same_video_again(node, tiny):
     before = sampled(node, tiny[0], positive, negative, latent)
     comfy.model_management.unload_all_models()
     assert torch.equal(before, sampled(node, tiny[0], positive, negative, latent))
+
+
+@pytest.mark.parametrize(("kind", "folder"), [("apoavatar_adapters", "adapters"), ("apoavatar_pose", "poses")])
+def test_folders_of_extra_model_paths_stay(comfy, extra_model_paths, kind, folder):
+    import folder_paths
+
+    mine = extra_model_paths.parent / folder
+    mine.mkdir(exist_ok=True)
+    (mine / "my_own.safetensors").touch()
+    (mine / "notes.txt").touch()
+    found = folder_paths.get_filename_list(kind)
+    assert "my_own.safetensors" in found and "notes.txt" not in found
+    assert folder_paths.get_folder_paths(kind)[:2] == [str(mine), str(Path(folder_paths.models_dir) / kind)]
+    assert any(name.startswith("apoavatar_tiny") for name in found)
