@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io
+from comfy_api.latest import Input, io
 
 from ..apoavatar_core.comfyui.clip_values import Earlier, earlier_frames, joined, portrait_in
+from ..apoavatar_core.comfyui.film_time import frames_at
 from ..apoavatar_core.comfyui.pictures import drawn
 from ..apoavatar_core.conditioning.clip import ClipShape, refuse_parts_of_tokens
 from ..apoavatar_core.conditioning.pose import (
@@ -55,7 +56,10 @@ def pose_in(choice: dict, shape: ClipShape) -> Pose | None:
         return None
     dial = PoseDial(*(choice.get(name, usual) for name, usual in DIAL.items()))
     gate = open_gate(shape) if choice["pose_mode"] == HARD else refocused_gate(choice["gate"], shape)
-    film, said = film_of(choice["pose"], shape.fps)
+    pose, pose_fps = choice["pose"], choice.get("pose_fps") or shape.fps
+    if isinstance(pose, Input.Video):
+        pose, pose_fps = frames_at(pose, shape.fps), shape.fps
+    film, said = film_of(pose, pose_fps, shape.fps)
     frames = held(drawn(part_for(film, shape), shape.width, shape.height), shape.frames)
     reference = choice.get("reference_pose")
     drawn_reference = None if reference is None else drawn(portrait_of(reference), shape.width, shape.height)
@@ -83,7 +87,8 @@ def pose_inputs(*more: io.Input) -> list[io.Input]:
     """What following a pose needs."""
     return [
         io.MultiType.Input(
-            "pose", types=[PoseKeypoint, io.Image], tooltip="Keypoints or rendered pose frames, of the whole video."
+            "pose", types=[PoseKeypoint, io.Image, io.Video],
+            tooltip="Keypoints or rendered pose frames, of the whole video. A VIDEO is followed by its own time.",
         ),
         *more,
         io.MultiType.Input(
@@ -101,6 +106,10 @@ def pose_inputs(*more: io.Input) -> list[io.Input]:
         io.Float.Input(
             "pose_end_percent", optional=True, default=DIAL["pose_end_percent"], min=0.0, max=1.0, step=0.001,
             tooltip="Share of the sampling up to which the pose acts; later steps draw details without it.",
+        ),
+        io.Float.Input(
+            "pose_fps", optional=True, default=0.0, min=0.0, max=240.0, step=0.01,
+            tooltip="Frame rate of keypoints and pictures in pose, which are brought to the clip's; 0 for the clip's. A VIDEO knows.",
         ),
     ]
 

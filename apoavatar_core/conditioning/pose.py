@@ -16,6 +16,7 @@ from ..pose import in_middle_of, render_pose
 from ..pose.following import Followed, follow, only_person
 from ..pose.track import Track
 from ..pose.track_gaps import filled
+from ..pose.track_time import resampled
 from ..refocusing import Gate
 from .clip import ClipShape
 
@@ -62,17 +63,21 @@ class Pose:
     said: list[str] = field(default_factory=list)
 
 
-def film_of(pose: Any, fps: float) -> tuple[Followed | Tensor, list[str]]:
-    """A pose as POSE_KEYPOINT, read and without gaps, or as IMAGE, as it is; and what there is to say about it.
+def film_of(pose: Any, pose_fps: float, fps: float) -> tuple[Followed | Tensor, list[str]]:
+    """A pose of `pose_fps` frames a second at the clip's `fps`: POSE_KEYPOINT, read and without gaps, or IMAGE, whose nearest
+    frames are taken; and what there is to say about it.
 
     Raises:
         ValueError: the keypoints cannot be read, or show nobody.
     """
     if isinstance(pose, Tensor):
-        return pose, [] if is_drawn(pose) else [_NO_SKELETON]
+        said = [] if is_drawn(pose) else [_NO_SKELETON]
+        count = round(len(pose) / pose_fps * fps)
+        nearest = (torch.arange(count) * (pose_fps / fps)).round().long().clamp(max=len(pose) - 1)
+        return (pose if pose_fps == fps else pose[nearest]), said
     followed = follow(pose)
-    whole = filled(Track.of(followed, fps))
-    return replace(followed, people=whole.track.people), [*followed.sentences, *whole.sentences]
+    whole = filled(Track.of(followed, pose_fps))
+    return replace(followed, people=resampled(whole.track, fps).people), [*followed.sentences, *whole.sentences]
 
 
 _NO_SKELETON = (

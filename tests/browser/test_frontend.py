@@ -131,7 +131,7 @@ def test_what_a_choice_needs_appears_with_it(page):
         }"""
     )
     pose, gate, reference = (f"pose_mode.{name}" for name in ("pose", "gate", "reference_pose"))
-    dial = [f"pose_mode.{name}" for name in ("pose_strength", "pose_start_percent", "pose_end_percent")]
+    dial = [f"pose_mode.{name}" for name in ("pose_strength", "pose_start_percent", "pose_end_percent", "pose_fps")]
     continued = [f"continue_from.{name}" for name in ("previous_frames", "motion_frames")]
     assert [sorted(names) for names in shown] == [
         sorted([pose, reference, *dial]), sorted([gate, pose, reference, *dial]), [], sorted(continued), [],

@@ -157,9 +157,15 @@ def test_a_video_may_be_saved_without_its_voice(comfy_server, text_prompt):
     assert video_size(comfy_server, entry)[0] == SHORT
 
 
+def components_of_pose(prompt: dict) -> str:
+    """A node of the prompt that takes the pose film apart."""
+    (conditioning,) = workflow.nodes_of(prompt, "ApoAvatarConditioning")
+    prompt["components"] = {"class_type": "GetVideoComponents", "inputs": {"video": conditioning["inputs"]["pose_mode.pose"]}}
+    return "components"
+
+
 def test_a_video_without_sound_gives_no_voice(refused, pose_prompt):
-    (video,) = (node_id for node_id, node in pose_prompt.items() if node["class_type"] == "GetVideoComponents")
-    workflow.nodes_of(pose_prompt, "ApoAvatarLoudnessRefocusing")[0]["inputs"]["audio"] = [video, 1]
+    workflow.nodes_of(pose_prompt, "ApoAvatarLoudnessRefocusing")[0]["inputs"]["audio"] = [components_of_pose(pose_prompt), 1]
     assert re.search(r"audio is missing: connect a node that gives sound", refused(pose_prompt))
 
 
@@ -321,7 +327,7 @@ def test_a_pose_that_is_too_long_is_cut_and_said(comfy_server, pose_prompt):
 
 def test_a_pose_that_is_too_short_is_held_and_said(comfy_server, pose_prompt):
     (conditioning,) = workflow.nodes_of(pose_prompt, "ApoAvatarConditioning")
-    frames = {"image": conditioning["inputs"]["pose_mode.pose"], "batch_index": 0, "length": 3}
+    frames = {"image": [components_of_pose(pose_prompt), 0], "batch_index": 0, "length": 3}
     pose_prompt["first frames"] = {"class_type": "ImageFromBatch", "inputs": frames}
     conditioning["inputs"]["pose_mode.pose"] = ["first frames", 0]
     entry = comfy_server.queue(pose_prompt)
@@ -344,7 +350,7 @@ def test_going_on_needs_the_film_so_far(comfy_server, text_prompt):
 
 
 @pytest.mark.parametrize(
-    ("mode", "left"), [("hard", ["pose", "pose_end_percent", "pose_start_percent", "pose_strength"]), ("pose_free", [])]
+    ("mode", "left"), [("hard", ["pose", "pose_end_percent", "pose_fps", "pose_start_percent", "pose_strength"]), ("pose_free", [])]
 )
 def test_another_pose_mode_leaves_out_what_it_has_no_use_for(comfy_server, definitions, pose_prompt, mode, left):
     workflow.choose(pose_prompt, definitions, "ApoAvatarConditioning", "pose_mode", mode)

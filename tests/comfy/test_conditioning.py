@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 import torch
@@ -159,3 +162,46 @@ def test_length_0_is_what_is_left_of_the_voice_up_to_a_window(pack, seconds, sta
     shape = pack("apoavatar_core.conditioning.clip").ClipShape(128, 128, length, 24.0, start)
     said = node.changes_to(0, None, shape, voice)
     assert [sentence.split(":")[0] for sentence in said] == ([left_out] if left_out else [])
+
+
+def grey_at(seconds: float) -> float:
+    return 0.1 + 0.4 * seconds
+
+
+def film_of_greys(path, begins: np.ndarray):
+    """A lossless film that shows at each moment the grey of that moment, in pictures that begin at these times."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1000, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = SIDE, SIDE, "yuv444p", Fraction(1, 1000)
+        for begin in begins:
+            grey = np.full((SIDE, SIDE, 3), round(255 * grey_at(begin)), np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
+            frame.pts, frame.time_base = round(1000 * begin), stream.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def shown_greys(node, vae, keys, pose_mode: dict, frames: int = 33) -> np.ndarray:
+    """What the model sees of a pose in each frame of the clip, [frames]."""
+    pose = tensor_of(made(node, vae, frames, {"pose_mode": "hard"} | pose_mode)[0], keys.POSE)[0]
+    by_place = pose.unflatten(0, (4, 3)).mean((1, 3, 4))
+    return torch.cat([by_place[-1:, 0], by_place[:, 1:].T.flatten()]).numpy()
+
+
+@pytest.mark.parametrize("rate", [12, 24, 30, 48, 60, "variable"])
+def test_a_pose_film_is_followed_by_its_own_time(node, vae, keys, tmp_path, rate) -> None:
+    from comfy_api.latest import InputImpl
+
+    gaps = np.random.default_rng(0).choice([0.02, 0.05, 0.09], 36) if rate == "variable" else np.full(2 * rate, 1 / rate)
+    film_of_greys(tmp_path / "film.mkv", np.cumsum(gaps) - gaps[0])
+    greys = shown_greys(node, vae, keys, {"pose": InputImpl.VideoFromFile(str(tmp_path / "film.mkv"))})
+    # Half of the film's longest frame, and a step of eight bits.
+    off = np.abs(greys - grey_at(np.arange(33) / FPS))
+    assert off.max() <= 0.4 * gaps.max() / 2 + 0.006
+
+
+@pytest.mark.parametrize("rate", [10.0, 50.0])
+def test_pose_frames_of_another_rate_are_brought_to_the_clips(node, vae, keys, rate) -> None:
+    greys = grey_at(torch.arange(round(2 * rate)) / rate).view(-1, 1, 1, 1).expand(-1, SIDE, SIDE, 3)
+    off = np.abs(shown_greys(node, vae, keys, {"pose": greys, "pose_fps": rate}) - grey_at(np.arange(33) / FPS))
+    assert off.max() <= 0.4 / rate / 2 + 1e-5

@@ -103,13 +103,13 @@ def test_sockets_and_values_of_a_chosen_mode_go_by_its_name(object_info):
     saved = {
         "nodes": [
             node(1, "EmptyImage", [64, 64, 1, 0], outputs=["IMAGE"]),
-            node(2, "ApoAvatarConditioning", [64, 48, 9, 25, "hard", 0.5, 0, 0.75, "previous_frames", 5], sockets),
+            node(2, "ApoAvatarConditioning", [64, 48, 9, 25, "hard", 0.5, 0, 0.75, 30, "previous_frames", 5], sockets),
         ],
         "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 1, 0, 2, 1, "IMAGE"]],
     }
     assert workflow.to_prompt(saved, object_info)["2"]["inputs"] == {
         "width": 64, "height": 48, "length": 9, "fps": 25, "pose_mode": "hard", "pose_mode.pose": ["1", 0],
-        "pose_mode.pose_strength": 0.5, "pose_mode.pose_start_percent": 0, "pose_mode.pose_end_percent": 0.75,
+        "pose_mode.pose_strength": 0.5, "pose_mode.pose_start_percent": 0, "pose_mode.pose_end_percent": 0.75, "pose_mode.pose_fps": 30,
         "continue_from": "previous_frames", "continue_from.motion_frames": 5, "continue_from.previous_frames": ["1", 0],
     }  # fmt: skip
 
