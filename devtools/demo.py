@@ -117,12 +117,12 @@ def frame_count(seconds: float, fps: float) -> int:
     return LATENT_STRIDE * max(0, round((seconds * fps - 1) / LATENT_STRIDE)) + 1
 
 
-def generate(server: ComfyServer, prompt: dict) -> bytes:
-    """Runs the prompt and returns the video it saved."""
+def generate(server: ComfyServer, prompt: dict, partly: bool = False) -> bytes:
+    """Runs the prompt, or what of it can run, and returns the video it saved."""
     client_id = uuid.uuid4().hex
     listener = threading.Thread(target=show_progress, args=(server, client_id, prompt), daemon=True)
     listener.start()
-    entry = server.wait(server.submit(prompt, client_id))
+    entry = server.wait(server.submit(prompt, client_id, partly))
     for sentence in sentences(entry, prompt):
         print(sentence, flush=True)
     videos = [file for file in server.output_files(entry) if file["filename"].lower().endswith(".mp4")]

@@ -83,10 +83,11 @@ class ComfyServer:
         body, content_type = multipart({"overwrite": "true", "type": "input"}, "image", path)
         return self.post("/upload/image", body, content_type)["name"]
 
-    def submit(self, prompt: dict, client_id: str | None = None) -> str:
+    def submit(self, prompt: dict, client_id: str | None = None, partly: bool = False) -> str:
         """Queues an API prompt; returns its id. `client_id` is the websocket that hears of its progress.
 
-        ComfyUI runs the good outputs of a prompt whose others it refuses. Here such a prompt doesn't run at all.
+        ComfyUI runs the good outputs of a prompt whose others it refuses, for a file that is missing say. Here such a
+        prompt doesn't run at all, unless it shall run `partly`.
         """
         body = {"prompt": prompt, "client_id": client_id or uuid.uuid4().hex}
         try:
@@ -95,7 +96,7 @@ class ComfyServer:
             if error.code != 400:
                 raise
             raise WorkflowError(describe_refusal(json.loads(error.read()))) from None
-        if answer["node_errors"]:
+        if answer["node_errors"] and not partly:
             self.cancel(answer["prompt_id"])
             raise WorkflowError(describe_refusal(answer))
         return answer["prompt_id"]
@@ -126,9 +127,9 @@ class ComfyServer:
         queue = json.loads(self.get("/queue"))
         return any(entry[1] == prompt_id for entries in queue.values() for entry in entries)
 
-    def queue(self, prompt: dict) -> dict:
+    def queue(self, prompt: dict, partly: bool = False) -> dict:
         """Runs an API prompt to its end; returns its history entry."""
-        return self.wait(self.submit(prompt))
+        return self.wait(self.submit(prompt, partly=partly))
 
     @staticmethod
     def output_files(entry: dict) -> list[dict]:

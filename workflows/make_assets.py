@@ -32,7 +32,8 @@ PRESENTER = 20  # a woman with a grey bun in front of a dark green wall with a w
 SPEECH = 32  # loud and quiet words with pauses between them; the mouth is shut in the first frame
 VOICES = ("en-us+f3", "en-us+f5", "en-us+belinda")
 GESTURES = 10  # hands that keep beating where her voice is quiet: something for the gate to refocus
-PORTRAIT_SIZE, POSE_SIZE = 512, 256
+FILM = 23  # a man whose hands beat, both, and rest in between
+PORTRAIT_SIZE, POSE_SIZE, FILM_SIZE = 512, 256, 320
 
 
 def main() -> None:
@@ -46,6 +47,7 @@ def main() -> None:
     write_picture(assets / "presenter.png", draw_frame(presenter, motion, 0, PORTRAIT_SIZE))
     write_wav(assets / "speech.wav", speech)
     write_mp4(assets / "pose.mp4", rendered_pose(GESTURES))
+    write_mp4(assets / "gestures.mp4", drawn_film(FILM))
 
 
 def rendered_pose(seed: int) -> np.ndarray:
@@ -55,6 +57,12 @@ def rendered_pose(seed: int) -> np.ndarray:
         from_frame(frame_keypoints(performance.identity, performance.motion, t, POSE_SIZE)) for t in range(FRAMES)
     ]
     return render_pose(people, POSE_SIZE, POSE_SIZE)
+
+
+def drawn_film(seed: int) -> np.ndarray:
+    """The film of another performance: uint8 RGB [FRAMES, FILM_SIZE, FILM_SIZE, 3]."""
+    performance = synthesize_performance(seed, FRAMES, FPS, held_out=True)
+    return np.stack([draw_frame(performance.identity, performance.motion, t, FILM_SIZE) for t in range(FRAMES)])
 
 
 def write_picture(path: Path, rgb: np.ndarray) -> None:

@@ -1,7 +1,8 @@
 """Picture the workflows: `python workflows/make_pictures.py`, in the environment of `dev.py`, with Chromium.
 
-Runs those whose models are in the repository and writes frames of their films as thumbnails beside them, and strips of each
-mode's frames into `docs`, with the page that shows the graph. The thumbnails of the others show their graphs.
+Runs those whose models are in the repository, and the previews of those that have one, and writes frames of their films as
+thumbnails beside them, and strips of each mode's frames into `docs`, with the page that shows the graph. The thumbnails of
+the others show their graphs.
 """
 
 from __future__ import annotations
@@ -52,14 +53,15 @@ def main() -> None:
         for asset in (FOLDER / "assets").iterdir():
             running.upload(asset)
         definitions = running.object_info()
-        for path in sorted({*FOLDER.glob("*.json")} - {*FOLDER.glob("wan*.json")}):
+        without_film = {path for path in FOLDER.glob("wan*.json") if not path.stem.endswith("_gestures")}
+        for path in sorted({*FOLDER.glob("*.json")} - without_film):
             frames, plot = run(running, workflow.to_prompt(workflow.load(path), definitions))
             write(path.with_suffix(".jpg"), thumbnail(frames, plot))
         for name, (stem, pose_mode) in STRIPS.items():
             prompt = workflow.to_prompt(workflow.load(FOLDER / f"{stem}.json"), definitions)
             workflow.choose(prompt, definitions, "ApoAvatarConditioning", "pose_mode", pose_mode)
             write(layout.root / "docs" / f"{name}.jpg", film_under_its_sound(*run(running, prompt)))
-        for path in sorted(FOLDER.glob("wan*.json")):
+        for path in sorted(without_film):
             with page_with(running, path, THUMBNAIL_PAGE, 0) as page:
                 drawn = decoded(base64.b64decode(page.evaluate(CANVAS).partition(",")[2]))
             write(path.with_suffix(".jpg"), cv2.resize(drawn, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
@@ -109,8 +111,8 @@ def decoded(png: bytes) -> np.ndarray:
 
 
 def run(running: server.ComfyServer, prompt: dict) -> tuple[list[np.ndarray], np.ndarray]:
-    """The frames of the film that a workflow makes, and its voice with the gate as a picture."""
-    frames, voice, rate, fps = watch(demo.generate(running, prompt))
+    """The frames of the film that a workflow makes without files that are missing, and its voice with the gate as a picture."""
+    frames, voice, rate, fps = watch(demo.generate(running, prompt, partly=True))
     heard = heard_voice(voice, rate)
     return frames, plot_gate(heard.samples, gate_of(heard, len(frames), fps, RefocusingConfig()))
 

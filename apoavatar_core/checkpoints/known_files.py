@@ -48,6 +48,7 @@ class KnownFile:
 
 
 WAN_REPACKAGED = "Comfy-Org/Wan_2.1_ComfyUI_repackaged"
+WAN_2_2_REPACKAGED = "Comfy-Org/Wan_2.2_ComfyUI_Repackaged"
 WAN_LICENCE = "https://huggingface.co/Wan-AI/Wan2.1-I2V-14B-480P/blob/main/LICENSE.txt"
 
 KNOWN_FILES = (
@@ -76,6 +77,14 @@ KNOWN_FILES = (
         licence_source="https://github.com/Wan-Video/Wan2.1",
         layout="wan2.1_t2v_1.3B",
         bits=16,
+    ),
+    KnownFile(
+        name="wan2.2_s2v_14B_fp8_scaled.safetensors",
+        folder="diffusion_models",
+        repository=WAN_2_2_REPACKAGED,
+        path="split_files/diffusion_models/wan2.2_s2v_14B_fp8_scaled.safetensors",
+        licence="Apache-2.0",
+        licence_source="https://github.com/Wan-Video/Wan2.2",
     ),
     KnownFile(
         name="wan2.1_infiniteTalk_multi_fp16.safetensors",
@@ -149,6 +158,16 @@ KNOWN_FILES = (
         licence_source="https://huggingface.co/TencentGameMate/chinese-wav2vec2-base",
         layout="wav2vec2_base",
         bits=16,
+    ),
+    KnownFile(
+        name="wav2vec2_large_english_fp16.safetensors",
+        folder="audio_encoders",
+        repository=WAN_2_2_REPACKAGED,
+        path="split_files/audio_encoders/wav2vec2_large_english_fp16.safetensors",
+        licence=None,
+        licence_source="https://huggingface.co/jonatasgrosman/wav2vec2-large-xlsr-53-english",
+        unconfirmed="The model of this name that Wan's S2V listens with is Apache-2.0; that this file was made from it is not "
+        "confirmed.",
     ),
     KnownFile(
         name="lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors",

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from apoavatar_core.checkpoints.presets import MEDIAPIPE
 from devtools import demo, workflow
 from devtools.errors import WorkflowError
 
@@ -18,8 +19,13 @@ WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 TINY = [name for name in NAMES if name.startswith("tiny_")]
 """Those whose models are in the repository."""
-PREVIEW = "gestures_from_voice"
-"""Shows what the body will do; it samples nothing."""
+PREVIEWED = {
+    "gestures_from_voice": (49, 24),
+    "gesture_film_retargeted": (49, 24),
+    "wan21_infinitetalk_gestures": (81, 25),
+    "wan22_s2v_gestures": (77, 16),
+}
+"""Those that show what the body will do, without a model that draws: frames and frame rate of what is shown."""
 SAMPLERS = ("ApoAvatarSampler", "KSampler")
 FRAMES, FPS = 49, 24
 
@@ -72,7 +78,7 @@ def freshly_run(entry: dict) -> set[str]:
 
 def test_all_workflows_are_there_with_their_thumbnails():
     assert TINY == ["tiny_image_audio", "tiny_native_parts", "tiny_pose_refocused", "tiny_text_audio"]
-    assert sorted({*NAMES} - {*TINY}) == sorted([PREVIEW, *WITH_OTHERS_MODELS])
+    assert sorted({*NAMES} - {*TINY}) == sorted({*PREVIEWED, *WITH_OTHERS_MODELS})
     for name in NAMES:
         assert (WORKFLOWS / f"{name}.jpg").is_file()
 
@@ -81,6 +87,8 @@ WITH_OTHERS_MODELS = {
     "wan21_infinitetalk": 6,
     "wan21_infinitetalk_4step": 7,
     "wan21_unianimate_refocused": 9,
+    "wan21_infinitetalk_gestures": 8,
+    "wan22_s2v_gestures": 4,
     "wan21_1.3B_text_audio": 4,
 }
 """Workflows whose models are not in the repository, and how many files ComfyUI shall offer for each."""
@@ -100,14 +108,15 @@ def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_se
         assert model["url"].endswith("/" + file)
         assert f"| `{file}` | `{model['directory']}` |" in readme
     loaders = {value for node in saved["nodes"] for value in node["widgets_values"] if str(value).endswith(".safetensors")}
-    assert all(file in str(refused.value) for file in loaders - {adapter_of(saved, 1)}) and set(offered) <= loaders
-    assert f"{adapter_of(saved, 0)} is not there: put it into models/apoavatar_adapters" in str(refused.value)
+    adapters = adapters_of(saved)
+    assert all(file in str(refused.value) for file in loaders - {MEDIAPIPE.name, *adapters[1:]}) and set(offered) <= loaders
+    for adapter in adapters[:1]:
+        assert f"{adapter} is not there: put it into models/apoavatar_adapters" in str(refused.value)
 
 
-def adapter_of(saved: dict, widget: int) -> str:
-    """What Apply ApoAvatar Adapter shall load: 0 the adapter, which is missed first, 1 the pose model."""
-    (node,) = (node for node in saved["nodes"] if node["type"] == "ApoAvatarApplyAdapter")
-    return node["widgets_values"][widget]
+def adapters_of(saved: dict) -> list[str]:
+    """What Apply ApoAvatar Adapter shall load, if it is there: the adapter, which is missed first, and the pose model."""
+    return [value for node in saved["nodes"] if node["type"] == "ApoAvatarApplyAdapter" for value in node["widgets_values"]]
 
 
 @pytest.mark.slow
@@ -127,14 +136,17 @@ def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
 
 
 @pytest.mark.slow
-def test_gestures_are_seen_over_the_portrait_without_a_model_of_pictures(comfy_server):
+@pytest.mark.parametrize("name", PREVIEWED)
+def test_what_the_body_will_do_is_seen_over_the_portrait_where_models_are_missing(comfy_server, name):
     for asset in (WORKFLOWS / "assets").iterdir():
         comfy_server.upload(asset)
-    prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{PREVIEW}.json"), comfy_server.object_info())
-    videos = [file for file in comfy_server.output_files(comfy_server.queue(prompt)) if file["filename"].endswith(".mp4")]
-    video = comfy_server.fetch(videos[0])
+    prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), comfy_server.object_info())
+    entry = comfy_server.queue(prompt, partly=True)
+    assert any(file["type"] == "temp" for output in entry["outputs"].values() for file in output.get("images", [])), "the gate"
+    video = video_of(comfy_server, entry)
     frames, (samples, rate) = frames_of(video), sound_of(video)
-    assert abs(len(frames) - FRAMES) <= 1 and samples.shape[1] / rate == pytest.approx(len(frames) / FPS, abs=0.1)
+    length, fps = PREVIEWED[name]
+    assert abs(len(frames) - length) <= 1 and samples.shape[1] / rate == pytest.approx(min(length / fps, 49 / 24), abs=0.1)
     portrait = cv2.cvtColor(cv2.imread(str(WORKFLOWS / "assets" / "presenter.png")), cv2.COLOR_BGR2RGB)
     height, width = frames.shape[1:3]
     shown = cv2.resize(portrait, (width, height), interpolation=cv2.INTER_AREA)

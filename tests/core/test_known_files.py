@@ -100,12 +100,14 @@ def test_the_readme_has_the_sizes_that_the_files_have() -> None:
     assert {name.partition(".safetensors")[0]: size for name, size in sizes.items()} == {
         "Wan2_1-I2V-14B-480p_fp8_e4m3fn_scaled_KJ": "16.6 GB",
         "wan2.1_t2v_1.3B_fp16": "2.84 GB",
+        "wan2.2_s2v_14B_fp8_scaled": "unknown",
         "wan2.1_infiniteTalk_multi_fp16": "5.12 GB",
         "UniAnimate-Wan2.1-14B-Lora-12000-fp16": "unknown",
         "umt5_xxl_fp8_e4m3fn_scaled": "6.74 GB",
         "clip_vision_h": "1.26 GB",
         "Wan2_1_VAE_bf16": "0.254 GB",
         "wav2vec2-chinese-base_fp16": "0.190 GB",
+        "wav2vec2_large_english_fp16": "unknown",
         "lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16": "0.738 GB",
         "sdpose_wholebody_fp16": "1.92 GB",
     }
