@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -110,9 +110,7 @@ def measure(speech: np.ndarray, style: FilmStyle | None = None) -> dict[str, flo
     }
     if style is not None:
         speaking = in_speech(voice, frames)
-        found["limb_angle_distance"] = limb_angle_distance(
-            {"right": style.right, "left": style.left}, arms, speaking
-        )
+        found["limb_angle_distance"] = limb_angle_distance(style.arms, arms, speaking)
     return found
 
 
@@ -129,7 +127,7 @@ def quiet_ratio(speed: np.ndarray, voice: Voice) -> float:
     return quiet / loud if loud > 0 else math.nan
 
 
-def limb_angle_distance(film: dict[str, Arm], made: dict[str, Arm], where: np.ndarray) -> float:
+def limb_angle_distance(film: Mapping[str, Arm], made: Mapping[str, Arm], where: np.ndarray) -> float:
     """How far the angles of arms on the picture are from a film's, 0 the same … 1 disjoint: mean over the four bones of
     the total variation between histograms of 20°, of all the film's frames and of the made ones `where` it counts [T].
     """

@@ -182,6 +182,8 @@ def lay_on(body: Body, arms: dict[str, Arm], track: BodyTrack) -> list[PersonKey
         track: T frames, of which sway, breath and head are used.
     """
     frames = len(track)
+    if not frames:
+        return []
     body_points, left, right, face = (
         np.repeat(group[None].astype(np.float64) * (body.aspect, 1.0, 1.0), frames, axis=0)
         for group in (body.person.body, body.person.left_hand, body.person.right_hand, body.person.face)

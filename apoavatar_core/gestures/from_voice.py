@@ -12,7 +12,8 @@ from .body import SHOULDERS, Arm, Body, bent_arm, lay_on, portrait_body
 from .performance import BodyTrack, perform
 from .plan import CLOSE
 from .speaker import Speaker
-from .style import FilmStyle, styled_arms
+from .style import FilmStyle
+from .styled import styled_arms
 
 _LIKED = (0.8, 1.6, 0.4, 1.2)
 """How much a presenter likes each of `SHAPES`."""

@@ -34,3 +34,20 @@ def outside_range(arms: Iterable[Arm], track: BodyTrack) -> np.ndarray:
 def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Degrees [T] between unit vectors [T, 3]."""
     return np.degrees(np.arccos(np.clip((first * second).sum(1), -1.0, 1.0)))
+
+
+def within_range(arm: Arm) -> Arm:
+    """The arm with elbow and wrist bent no farther than a human's; hands go with their axes."""
+    fore = bent_at_most(ELBOW, arm.upper, arm.fore)
+    axis = bent_at_most(WRIST, fore, arm.axis)
+    reach = np.linalg.norm(arm.hand, axis=-1, keepdims=True)
+    return Arm(arm.upper, fore, arm.hand + reach * (axis - arm.axis)[:, None, :2], axis)
+
+
+def bent_at_most(degrees: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The second of two unit vectors [T, 3], turned toward the first where it is farther than that from it."""
+    across = second - (first * second).sum(1, keepdims=True) * first
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+    limit = np.radians(degrees - 1e-6)
+    turned = np.cos(limit) * first + np.sin(limit) * across
+    return np.where(between(first, second)[:, None] > degrees, turned, second)
