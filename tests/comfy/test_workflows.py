@@ -77,7 +77,7 @@ def freshly_run(entry: dict) -> set[str]:
 
 
 def test_all_workflows_are_there_with_their_thumbnails():
-    assert TINY == ["tiny_image_audio", "tiny_native_parts", "tiny_pose_refocused", "tiny_text_audio"]
+    assert TINY == ["tiny_film_refocused", "tiny_image_audio", "tiny_native_parts", "tiny_pose_refocused", "tiny_text_audio"]
     assert sorted({*NAMES} - {*TINY}) == sorted({*PREVIEWED, *WITH_OTHERS_MODELS})
     for name in NAMES:
         assert (WORKFLOWS / f"{name}.jpg").is_file()
