@@ -42,6 +42,11 @@ class HeardVoice:
     samples: np.ndarray
     speaks: bool
 
+    @property
+    def speech(self) -> np.ndarray:
+        """The samples where somebody speaks; else silence, as long."""
+        return self.samples if self.speaks else np.zeros_like(self.samples)
+
 
 def heard_voice(waveform: Tensor | np.ndarray, sample_rate: float) -> HeardVoice:
     """The voice in a sound, its channels joined and without offset.

@@ -102,8 +102,7 @@ def gate_of(voice: HeardVoice, frames: int, fps: float, config: RefocusingConfig
     Accents lie above 1 then, where the paper's τ = 8 lets the loudest moment of a pose frame decide; on full-scale
     amplitudes (up to 0.25) Eq. 2 is hardly more than the mean. Where nobody speaks there is silence.
     """
-    samples = voice.samples / LEVEL_RMS if voice.speaks else np.zeros_like(voice.samples)
-    return refocus(samples, SAMPLE_RATE, frames, fps, config)
+    return refocus(voice.speech / LEVEL_RMS, SAMPLE_RATE, frames, fps, config)
 
 
 def frames_of(voice: HeardVoice, fps: float) -> int:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
-from ..apoavatar_core.hearing import heard_voice
+from ..apoavatar_core.hearing import HeardVoice, heard_voice
 from ..apoavatar_core.refocusing import RefocusingConfig, frames_of, gate_of
 from ..apoavatar_core.refocusing_plot import plot_gate
+from .saying import saying
 
 GateType = io.Custom("APOAVATAR_GATE")
 
-NOBODY = "Nobody speaks or sings in this audio: the gate is shut and the body rests."
+NOBODY = "Nobody speaks or sings in this audio: the body rests."
+
+
+def voice_in(audio: dict | None) -> HeardVoice:
+    """The voice of AUDIO.
+
+    Raises:
+        ValueError: there is none (a video without a sound track gives None), or the sound is unusable.
+    """
+    if audio is None:
+        raise ValueError("audio is missing: connect a node that gives sound (the video may have no sound track).")
+    return heard_voice(audio["waveform"], audio["sample_rate"])
 
 
 class LoudnessRefocusing(io.ComfyNode):
@@ -62,11 +72,8 @@ class LoudnessRefocusing(io.ComfyNode):
 
     @classmethod
     def execute(cls, audio, fps, frames, alpha, beta, tau, q_low, q_high) -> io.NodeOutput:
-        if audio is None:
-            raise ValueError("audio is missing: connect a node that gives sound (the video may have no sound track).")
-        voice = heard_voice(audio["waveform"], audio["sample_rate"])
+        voice = voice_in(audio)
         gate = gate_of(voice, frames or frames_of(voice, fps), fps, RefocusingConfig(alpha, beta, tau, q_low, q_high))
         plot = torch.from_numpy(plot_gate(voice.samples, gate)).float()[None] / 255
-        if not voice.speaks:
-            logging.info("Audio Loudness Refocusing: %s", NOBODY)
-        return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=None if voice.speaks else ui.PreviewText(NOBODY))
+        said = [] if voice.speaks else [NOBODY]
+        return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=saying("Audio Loudness Refocusing", said))

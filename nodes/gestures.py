@@ -7,27 +7,24 @@ from comfy_api.latest import io
 from ..apoavatar_core.gestures.from_voice import Dials, gestures_from_voice
 from ..apoavatar_core.gestures.refocused import refocus_gestures
 from ..apoavatar_core.gestures.style import film_style
-from ..apoavatar_core.hearing import heard_voice
-from ..apoavatar_core.pose import PersonKeypoints, canvas_size, from_frame, to_frame
+from ..apoavatar_core.pose import PersonKeypoints
+from ..apoavatar_core.pose.following import Followed, follow, is_there
+from ..apoavatar_core.pose.track import to_pose
 from ..apoavatar_core.refocusing import frames_of
-from .audio import GateType
+from .audio import NOBODY, GateType, voice_in
 from .pose import PoseKeypoint
+from .saying import saying
 
 DEFAULTS = Dials()
 
-
-def canvas_of(pose: list[dict]) -> tuple[float, float]:
-    """Width and height of the picture that a pose was found in; a square of 1 for fractions that do not say."""
-    return next((size for size in map(canvas_size, pose) if size is not None), (1.0, 1.0))
+SQUARE = (1.0, 1.0)
+"""The canvas of a pose in fractions that says nothing of its picture."""
 
 
-def first_person(pose: list[dict]) -> PersonKeypoints:
-    people = map(from_frame, pose)
-    return next((person for person in people if person.points[:, 2].any()), PersonKeypoints.nobody())
-
-
-def keypoint_frames(people: list[PersonKeypoints], canvas: tuple[float, float]) -> list[dict]:
-    return [to_frame(person, round(canvas[0]), round(canvas[1])) for person in people]
+def aspect_of(followed: Followed) -> float:
+    """Width over height of the picture that a pose was found in."""
+    width, height = followed.canvas or SQUARE
+    return width / height
 
 
 class GesturesFromVoice(io.ComfyNode):
@@ -73,20 +70,17 @@ class GesturesFromVoice(io.ComfyNode):
     def execute(
         cls, audio, portrait_pose, fps, length, seed, energy, range, handedness, calm, film_pose=None, film_fps=24.0
     ) -> io.NodeOutput:
-        if audio is None:
-            raise ValueError("audio is missing: connect a node that gives sound (the video may have no sound track).")
-        voice = heard_voice(audio["waveform"], audio["sample_rate"])
-        speech = voice.samples if voice.speaks else voice.samples * 0  # who hears hiss or music listens
-        style = None
+        voice = voice_in(audio)
+        portrait, style = follow(portrait_pose), None
         if film_pose is not None:
-            film_canvas = canvas_of(film_pose)
-            style = film_style([from_frame(frame) for frame in film_pose], film_canvas[0] / film_canvas[1], film_fps)
+            film = follow(film_pose)
+            style = film_style(film.people, aspect_of(film), film_fps)
         frames = length or frames_of(voice, fps)
-        canvas = canvas_of(portrait_pose)
+        person = next(filter(is_there, portrait.people), PersonKeypoints.nobody())
         dials = Dials(energy, range, handedness, calm)
-        person = first_person(portrait_pose)
-        people = gestures_from_voice(speech, person, canvas[0] / canvas[1], frames, fps, seed, dials, style)
-        return io.NodeOutput(keypoint_frames(people, canvas), frames, fps)
+        people = gestures_from_voice(voice.speech, person, aspect_of(portrait), frames, fps, seed, dials, style)
+        said = [*portrait.sentences, *([] if voice.speaks else [NOBODY])]
+        return io.NodeOutput(to_pose(people, portrait.canvas or SQUARE), frames, fps, ui=saying("Gestures from Voice", said))
 
 
 class RefocusGestures(io.ComfyNode):
@@ -113,6 +107,6 @@ class RefocusGestures(io.ComfyNode):
 
     @classmethod
     def execute(cls, pose: list[dict], gate, strength: float, head: bool) -> io.NodeOutput:
-        canvas = canvas_of(pose)
-        people = [from_frame(frame) for frame in pose]
-        return io.NodeOutput(keypoint_frames(refocus_gestures(people, gate.keep, canvas[0] / canvas[1], strength, head), canvas))
+        followed = follow(pose)
+        people = refocus_gestures(followed.people, gate.keep, aspect_of(followed), strength, head)
+        return io.NodeOutput(to_pose(people, followed.canvas or SQUARE), ui=saying("Refocus Gestures", followed.sentences))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from pathlib import Path
 
 import folder_paths
 import numpy as np
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..apoavatar_core.checkpoints.presets import MEDIAPIPE, POSE_MODELS
 from ..apoavatar_core.comfyui.pictures import fitted
@@ -66,8 +65,8 @@ def boxes_given(bboxes, frames: torch.Tensor, person: dict) -> np.ndarray:
     return persons.boxes_of(choice_of(person)(tracks), len(frames))
 
 
-def missing_persons(pose: list[dict]) -> str:
-    """What a user should know of frames without a person; empty when there are none.
+def missing_persons(pose: list[dict]) -> list[str]:
+    """What a user should know of frames without a person, if there are any.
 
     Raises:
         ValueError: when there are no others.
@@ -75,7 +74,7 @@ def missing_persons(pose: list[dict]) -> str:
     empty = [i for i, frame in enumerate(pose) if not frame["people"]]
     if len(empty) == len(pose):
         raise ValueError("No person was found in frames: choose frames that show one from the front, or another pose_model.")
-    return f"No person in {len(empty)} of {len(pose)} frames (the first is {empty[0]})." if empty else ""
+    return [f"No person in {len(empty)} of {len(pose)} frames (the first is {empty[0]})."] if empty else []
 
 
 class ExtractPose(io.ComfyNode):
@@ -131,10 +130,7 @@ class ExtractPose(io.ComfyNode):
             people = estimate(model, frames, boxes=boxes, progress=lambda done, _: show(done))
         height, width = frames.shape[1:3]
         pose = [to_frame(found, width, height) for found in people]
-        said = missing_persons(pose)
-        if said:
-            logging.info("ApoAvatar Extract Pose: %s", said)
-        return io.NodeOutput(pose, ui=ui.PreviewText(said) if said else None)
+        return io.NodeOutput(pose, ui=saying("Extract Pose", missing_persons(pose)))
 
 
 STYLES = {

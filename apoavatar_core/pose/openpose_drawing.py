@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .keypoints import VISIBLE, PersonKeypoints
-from .render import BLUE, COLOURS, FINGER_BONES, LIMBS, WHITE
+from .render import BLUE, COLOURS, FINGER_BONES, LIMBS, WHITE, refuse_empty
 
 Colour = tuple[int, int, int]
 
@@ -64,8 +64,7 @@ def draw_openpose(people: Sequence[PersonKeypoints], width: int, height: int, st
     Raises:
         ValueError: when width or height is not positive.
     """
-    if width < 1 or height < 1:
-        raise ValueError(f"A pose cannot be drawn at {width} x {height} pixels: use a width and height of at least 1.")
+    refuse_empty(width, height)
     frames = np.empty((len(people), height, width, 3), dtype=np.uint8)
     for frame, person in zip(frames, people):
         picture = Image.new("RGB", (width, height))

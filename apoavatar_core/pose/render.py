@@ -36,6 +36,12 @@ _FARTHEST = 100.0  # pictures beyond the canvas from which no limb reaches into 
 _SHIFT = 4  # OpenCV takes fixed-point coordinates with this many fractional bits
 
 
+def refuse_empty(width: int, height: int) -> None:
+    """Raise ValueError unless a picture of this size in pixels has any."""
+    if width < 1 or height < 1:
+        raise ValueError(f"A pose cannot be drawn at {width} x {height} pixels: use a width and height of at least 1.")
+
+
 def render_pose(people: Sequence[PersonKeypoints], width: int, height: int) -> np.ndarray:
     """Draw one stick figure per frame.
 
@@ -53,8 +59,7 @@ def render_pose(people: Sequence[PersonKeypoints], width: int, height: int) -> n
     Raises:
         ValueError: when width or height is not positive.
     """
-    if width < 1 or height < 1:
-        raise ValueError(f"A pose cannot be drawn at {width} x {height} pixels: use a width and height of at least 1.")
+    refuse_empty(width, height)
     import cv2
 
     zoom = 4 if min(width, height) <= 256 else 2

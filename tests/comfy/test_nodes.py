@@ -199,3 +199,23 @@ def test_folders_of_extra_model_paths_stay(comfy, extra_model_paths, kind, folde
     assert "my_own.safetensors" in found and "notes.txt" not in found
     assert folder_paths.get_folder_paths(kind)[:2] == [str(mine), str(Path(folder_paths.models_dir) / kind)]
     assert any(name.startswith("apoavatar_tiny") for name in found)
+
+
+def test_gesture_nodes_read_poses_as_the_others_do_and_say_what_they_left_out(node):
+    """One frame by itself, null frames, and somebody else in the picture."""
+    alone = portrait_pose()[1]
+    body = alone["people"][0]["pose_keypoints_2d"]
+    bystander = {"pose_keypoints_2d": [value * (1 if i % 3 == 2 else 0.2) for i, value in enumerate(body)]}
+    crowd = {**alone, "people": [bystander, *alone["people"]]}
+    hiss = {"waveform": 0.1 * torch.randn(1, 1, 16_000), "sample_rate": 16_000}
+    dials = {"fps": 24.0, "length": 5, "seed": 0, "energy": 0.8, "range": 1.0, "handedness": 0.0, "calm": 0.3}
+    make = node("ApoAvatarGesturesFromVoice").execute
+    expected = make(gesturing_voice(), [alone], **dials)
+    assert make(gesturing_voice(), alone, **dials).result[0] == expected.result[0] and expected.ui is None
+    assert make(gesturing_voice(), [None, crowd], **dials).result[0] == expected.result[0]
+    said = "\n".join(make(hiss, [crowd], **dials).ui.as_dict()["text"])
+    assert "up to 2 people" in said and "Nobody speaks or sings" in said
+
+    gate = node("ApoAvatarLoudnessRefocusing").execute(gesturing_voice(), 24.0, 5, 10.0, 0.5, 8.0, 5.0, 95.0).result[0]
+    refocus = node("ApoAvatarRefocusGestures").execute
+    assert refocus(alone, gate, 1.0, False).result[0] == refocus([alone], gate, 1.0, False).result[0]
