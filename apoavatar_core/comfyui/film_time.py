@@ -26,7 +26,10 @@ def pictures_at(video: Input.Video, fps: float) -> Pictures:
     usual = 1 / float(video.get_frame_rate())
     times = np.arange(max(1, round((begins[-1] + usual) * fps))) / fps
     shown = np.searchsorted((begins[:-1] + begins[1:]) / 2, times, side="left")
-    return Pictures(shown, (lambda numbers: video.get_components().images[numbers]) if file is None else file.read)
+    if file is not None:
+        return Pictures(shown, file.read, video.get_stream_source())
+    images = video.get_components().images
+    return Pictures(shown, lambda numbers: images[torch.from_numpy(numbers)], images)
 
 
 def _uniform(video: Input.Video) -> np.ndarray:

@@ -52,10 +52,12 @@ class Pictures:
     Attributes:
         shown: int [T], the number of the picture that each of its frames shows, never falling.
         read: the pictures of such numbers as IMAGE.
+        source: what they are read from: IMAGE, or a file's name or content.
     """
 
     shown: np.ndarray
     read: Callable[[np.ndarray], Tensor]
+    source: Any
 
     def __len__(self) -> int:
         return len(self.shown)
@@ -111,7 +113,7 @@ def film_of(pose: Any, pose_fps: float, fps: float) -> tuple[Followed | Pictures
     if isinstance(pose, Tensor):
         count = round(len(pose) / pose_fps * fps)
         nearest = (np.arange(count) * (pose_fps / fps)).round().astype(int).clip(max=max(len(pose) - 1, 0))
-        film = Pictures(nearest, lambda numbers: pose[torch.from_numpy(numbers)])
+        film = Pictures(nearest, lambda numbers: pose[torch.from_numpy(numbers)], pose)
         return film, said_of_pictures(film)
     followed = follow(pose)
     whole = filled(Track.of(followed, pose_fps))
