@@ -7,8 +7,11 @@ from comfy_api.latest import io
 from comfy_extras.nodes_custom_sampler import BasicScheduler, KSamplerSelect, RandomNoise, SamplerCustomAdvanced
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
+from ..apoavatar_core.comfyui.attaching import adapter_in, said_of_rate
+from ..apoavatar_core.comfyui.film import film_in
 from ..apoavatar_core.comfyui.guider import DecoupledGuider
 from ..apoavatar_core.guidance import GuidanceScales
+from .saying import saying
 
 
 def _scale(name: str, default: float, tooltip: str) -> io.Float.Input:
@@ -88,4 +91,6 @@ class Sampler(io.ComfyNode):
         (noise,) = RandomNoise.execute(seed).result
         (sampler,) = KSamplerSelect.execute(sampler_name).result
         (sigmas,) = BasicScheduler.execute(model, scheduler, steps, 1.0).result
-        return io.NodeOutput(SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0])
+        film = film_in(extras for _, extras in positive)
+        said = saying("ApoAvatar Sampler", said_of_rate(adapter_in(model), film.fps) if film else [])
+        return io.NodeOutput(SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0], ui=said)

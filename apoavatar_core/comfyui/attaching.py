@@ -53,6 +53,15 @@ def adapter_in(model: ModelPatcher) -> AdapterConfig:
     return wrappers[0].patcher.model.config
 
 
+def said_of_rate(adapter: AdapterConfig, fps: float) -> list[str]:
+    """That a clip has another frame rate than an adapter was trained on, in a sentence if so."""
+    highest = adapter.highest_fps or adapter.fps
+    if adapter.fps <= fps <= highest:
+        return []
+    trained = f"{adapter.fps:g}" if highest == adapter.fps else f"{adapter.fps:g} to {highest:g}"
+    return [f"The adapter was trained on {trained} frames a second and this film has {fps:g}: set fps to what it was trained on."]
+
+
 def transformer_options(model: ModelPatcher) -> dict:
     """The options that a forward call of this MODEL gets: its patches and its wrappers."""
     return {**model.model_options["transformer_options"], "wrappers": model.wrappers}

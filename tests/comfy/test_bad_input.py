@@ -289,13 +289,6 @@ def test_a_length_of_0_is_the_voices(comfy_server, text_prompt, tmp_path):
     assert video_size(comfy_server, entry)[0] == 9
 
 
-def test_a_film_longer_than_the_preset_makes_is_refused_before_anything_starts():
-    with pytest.raises(WorkflowError, match=r"--seconds 5: the tiny preset makes films of up to 2\.04 s"):
-        demo.refuse_longer_than_a_window(5.0)
-    demo.refuse_longer_than_a_window(2.0)
-    demo.refuse_longer_than_a_window(None)
-
-
 def test_a_width_that_fills_no_whole_tokens_is_refused_with_its_neighbours(refused, text_prompt):
     workflow.set_input(text_prompt, "ApoAvatarConditioning", "width", 130)
     assert re.search("width 130 is not a multiple of 16: use 128 or 144", refused(text_prompt))
