@@ -7,7 +7,9 @@ from comfy_api.latest import Input, io
 from ..apoavatar_core.comfyui.clip_values import Earlier, earlier_frames, portrait_in
 from ..apoavatar_core.comfyui.film import Film, Portraits, with_film
 from ..apoavatar_core.comfyui.film_time import pictures_at
+from ..apoavatar_core.comfyui.portraits import fit_portrait
 from ..apoavatar_core.conditioning.clip import ClipShape, refuse_parts_of_tokens
+from ..apoavatar_core.conditioning.cropping import CENTRE, KEEP_PERSON, PAD, Crop
 from ..apoavatar_core.conditioning.pose import PoseDial, PoseFilm, film_of, fit_of, length_of, portrait_of, said_of_pictures
 from ..apoavatar_core.conditioning.voice import Voice, frames_of_voice, voice_of
 from ..apoavatar_core.grid import FRAMES_PER_LATENT, round_to_clip_length
@@ -39,8 +41,8 @@ def earlier_in(choice: dict, vae, width: int, height: int) -> Earlier:
     return earlier_frames(choice["previous_frames"], choice["motion_frames"], vae, width, height)
 
 
-def pose_in(choice: dict, fps: float) -> PoseFilm | None:
-    """The pose of the chosen mode, at the film's frame rate."""
+def pose_in(choice: dict, fps: float, crop: Crop | None = None) -> PoseFilm | None:
+    """The pose of the chosen mode, at the film's frame rate; where it has the portrait's shape, cropped as the portrait is."""
     if choice["pose_mode"] == POSE_FREE:
         return None
     dial = PoseDial(*(choice.get(name, usual) for name, usual in DIAL.items()))
@@ -51,7 +53,7 @@ def pose_in(choice: dict, fps: float) -> PoseFilm | None:
     else:
         film, said = film_of(pose, choice.get("pose_fps") or fps, fps)
     gate = choice["gate"] if choice["pose_mode"] == REFOCUSED else None
-    return PoseFilm(film, gate, None if reference is None else portrait_of(reference), dial, said)
+    return PoseFilm(film, gate, None if reference is None else portrait_of(reference), dial, crop, said)
 
 
 def length_for(length: int, voice: Voice, fps: float, start: int) -> int:
@@ -169,6 +171,11 @@ class Conditioning(io.ComfyNode):
                     tooltip="previous_frames: go on from the video so far (InfiniteTalk, MultiTalk, and adapters that were trained "
                     "to).",
                 ),
+                io.Combo.Input(
+                    "fit", options=[KEEP_PERSON, CENTRE, PAD], default=KEEP_PERSON, optional=True,
+                    tooltip="For a portrait of another shape than the clip. keep person: cut round head, shoulders and hands, "
+                    "padded where they would not fit. centre: the middle. pad: all of it, with bars.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
@@ -183,18 +190,19 @@ class Conditioning(io.ComfyNode):
     @classmethod
     def execute(
         cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode: dict, continue_from: dict,
-        reference_image=None, clip_vision_output=None, clip=None,
+        reference_image=None, clip_vision_output=None, clip=None, fit=KEEP_PERSON,
     ) -> io.NodeOutput:
         refuse_parts_of_tokens(width, height, vae.spacial_compression_encode())
         earlier = earlier_in(continue_from, vae, width, height)
         voice = voice_of(audio_features)
+        shown = None if reference_image is None else fit_portrait(reference_image, width, height, fit, vae)
         portrait = Portraits(
-            lambda frames: portrait_in(ClipShape(width, height, frames, fps), vae, reference_image, clip_vision_output)
+            lambda frames: portrait_in(ClipShape(width, height, frames, fps), vae, shown and shown.image, clip_vision_output)
         )
         window = round_to_clip_length(length or LONGEST_WINDOW)
-        film = Film(vae, voice, pose_in(pose_mode, fps), portrait, width, height, fps, window, earlier.start)
+        film = Film(vae, voice, pose_in(pose_mode, fps, shown and shown.crop), portrait, width, height, fps, window, earlier.start)
         frames = length_for(length, voice, fps, earlier.start)
         values = film.clip(frames, earlier)
         positive, negative = (with_film(text, film, values) for text in (speaking(positive, clip), negative))
-        said = saying("ApoAvatar Conditioning", changes_to(length, film, frames))
+        said = saying("ApoAvatar Conditioning", (shown.said if shown else []) + changes_to(length, film, frames))
         return io.NodeOutput(positive, negative, values.latent, earlier.overlap, frames, fps, ui=said)

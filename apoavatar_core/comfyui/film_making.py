@@ -21,7 +21,7 @@ from ..long_video.hashing import stable_hash
 from ..long_video.segments import Encoding, Sound, frame_rate
 from ..long_video.state import KeptFile
 from ..long_video.windows import Window, windows_of
-from .attaching import adapter_in, said_of_rate
+from .attaching import adapter_in, said_of_rate, untrained_size
 from .clip_values import Earlier
 from .film import Film
 from .fingerprint import facts
@@ -64,7 +64,9 @@ class LongVideo:
         refuse_continued(film)
         frames = self.frames or self.frames_of_sound(film.fps)
         adapter = adapter_in(self.sampling.guider.model_patcher)
-        said = said_of_rate(adapter, film.fps) + said_of(film, frames)
+        model, conditions = self.sampling.guider.model_patcher, self.sampling.guider.original_conds.values()
+        size = untrained_size(model, [(None, condition) for told in conditions for condition in told])
+        said = said_of_rate(adapter, film.fps) + size + said_of(film, frames)
         how = going_on(adapter, film.window, self.motion_frames)
         encoding = Encoding(frame_rate(film.fps), self.crf)
         key, settings = self.identity(film, how, frames)
@@ -129,7 +131,7 @@ def facts_of_pose(pose: PoseFilm) -> list:
         elif isinstance(source, io.BytesIO):
             source = source.getvalue()
         film = [film.shown, source]
-    return [film, pose.gate, pose.reference, pose.dial]
+    return [film, pose.gate, pose.reference, pose.dial, pose.crop]
 
 
 NOT_OF_THE_FILM = {"model_patcher", "model_options", "original_conds", "conds", "inner_model", "loaded_models"}
