@@ -12,10 +12,12 @@ from ..apoavatar_core.checkpoints.presets import ADAPTERS
 from ..apoavatar_core.checkpoints.safe_file import gguf_refusal
 from ..apoavatar_core.comfyui import loading
 from ..apoavatar_core.log_mel import LogMelEncoder
+from .choices import chosen
 
 MODEL_PATCHES, LORAS, DIFFUSION_MODELS = "model_patches", "loras", "diffusion_models"
 ADAPTER_FOLDERS = (ADAPTERS, MODEL_PATCHES, DIFFUSION_MODELS)
 POSE_MODEL_FOLDERS = (MODEL_PATCHES, LORAS)
+TINY, FILES = "tiny", "files"
 OWN_POSE_ADAPTER = "the adapter's own"
 WARM_START = re.compile("infinitetalk|multitalk", re.IGNORECASE)
 
@@ -67,7 +69,7 @@ class LoadModels(io.ComfyNode):
             inputs=[
                 io.DynamicCombo.Input(
                     "preset",
-                    options=[io.DynamicCombo.Option("tiny", []), io.DynamicCombo.Option("files", files)],
+                    options=[io.DynamicCombo.Option(TINY, []), io.DynamicCombo.Option(FILES, files)],
                     tooltip="tiny: the cartoon presenter that ships with the pack and runs on a CPU. files: choose your own.",
                 ),
             ],
@@ -75,8 +77,9 @@ class LoadModels(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, preset: dict) -> io.NodeOutput:
-        if preset["preset"] == "tiny":
+    def execute(cls, preset: dict | None = None) -> io.NodeOutput:
+        preset = chosen("preset", preset, (TINY, FILES))
+        if preset["preset"] == TINY:
             model = loading.load_diffusion_model(presets.TINY_DIT)
             return io.NodeOutput(
                 loading.apply_adapter(model, presets.TINY_ADAPTER),
@@ -85,15 +88,15 @@ class LoadModels(io.ComfyNode):
                 LogMelEncoder(),
             )
 
-        def chosen(name: str, folder: str) -> str:
+        def path_in(name: str, folder: str) -> str:
             return folder_paths.get_full_path_or_raise(folder, preset[name])
 
-        model = loading.load_diffusion_model(chosen("diffusion_model", DIFFUSION_MODELS))
+        model = loading.load_diffusion_model(path_in("diffusion_model", DIFFUSION_MODELS))
         return io.NodeOutput(
             loading.apply_adapter(model, path_of(preset["adapter"], ADAPTER_FOLDERS)),
-            loading.load_text_encoder(chosen("text_encoder", "text_encoders"), folder_paths.get_folder_paths("embeddings")),
-            loading.load_vae(chosen("vae", "vae")),
-            loading.load_audio_encoder(chosen("audio_encoder", "audio_encoders")),
+            loading.load_text_encoder(path_in("text_encoder", "text_encoders"), folder_paths.get_folder_paths("embeddings")),
+            loading.load_vae(path_in("vae", "vae")),
+            loading.load_audio_encoder(path_in("audio_encoder", "audio_encoders")),
         )
 
 
