@@ -60,6 +60,7 @@ def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
     name = "tiny_pose_refocused" if arguments.pose else "tiny_image_audio"
     graph = workflow.load(layout.root / "workflows" / f"{name}.json")
     refuse_longer_than_a_window(arguments.seconds)
+    refuse_unreadable_sound(arguments.audio)
     print("starting ComfyUI ...", flush=True)
     with running_server(layout) as server:
         prompt = workflow.to_prompt(graph, server.object_info())
@@ -83,6 +84,27 @@ def refuse_longer_than_a_window(seconds: float | None) -> None:
     if seconds is not None and frame_count(seconds, trained.fps) > trained.window:
         longest = trained.window / trained.fps
         raise WorkflowError(f"--seconds {seconds:g}: the tiny preset makes films of up to {longest:.2f} s; ask for less.")
+
+
+def refuse_unreadable_sound(path: Path | None) -> None:
+    """Says at once, and in words, what ComfyUI's Load Audio would say of a voice that it cannot read.
+
+    Raises:
+        WorkflowError: with the remedy.
+    """
+    import av  # a requirement of ComfyUI's
+
+    if path is None:
+        return
+    try:
+        with av.open(str(path)) as container:
+            first = next(container.decode(audio=0), None)
+    except (av.error.FFmpegError, IndexError):
+        first = None
+    if first is None:
+        raise WorkflowError(f"--audio: {path.name} has no sound in it that can be read; use another file.")
+    if first.format.name in ("u8", "u8p"):
+        raise WorkflowError(f"--audio: {path.name} has 8 bits a sample, which ComfyUI does not load: save it with 16.")
 
 
 def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfyServer, assets: Path) -> None:

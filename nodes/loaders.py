@@ -12,6 +12,7 @@ from ..apoavatar_core.checkpoints.presets import ADAPTERS
 from ..apoavatar_core.checkpoints.safe_file import gguf_refusal
 from ..apoavatar_core.comfyui import loading
 from ..apoavatar_core.log_mel import LogMelEncoder
+from .choices import chosen
 
 MODEL_PATCHES, LORAS, DIFFUSION_MODELS = "model_patches", "loras", "diffusion_models"
 ADAPTER_FOLDERS = (ADAPTERS, MODEL_PATCHES, DIFFUSION_MODELS)
@@ -83,7 +84,8 @@ class LoadModels(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, preset: dict) -> io.NodeOutput:
+    def execute(cls, preset: dict | None = None) -> io.NodeOutput:
+        preset = chosen("preset", preset, (TINY, FILES, TINY_BACKBONE))
         if preset["preset"] in (TINY, TINY_BACKBONE):
             model = loading.load_diffusion_model(presets.TINY_DIT)
             return io.NodeOutput(
@@ -93,15 +95,15 @@ class LoadModels(io.ComfyNode):
                 LogMelEncoder(),
             )
 
-        def chosen(name: str, folder: str) -> str:
+        def path_in(name: str, folder: str) -> str:
             return folder_paths.get_full_path_or_raise(folder, preset[name])
 
-        model = loading.load_diffusion_model(chosen("diffusion_model", DIFFUSION_MODELS))
+        model = loading.load_diffusion_model(path_in("diffusion_model", DIFFUSION_MODELS))
         return io.NodeOutput(
             loading.apply_adapter(model, path_of(preset["adapter"], ADAPTER_FOLDERS)),
-            loading.load_text_encoder(chosen("text_encoder", "text_encoders"), folder_paths.get_folder_paths("embeddings")),
-            loading.load_vae(chosen("vae", "vae")),
-            loading.load_audio_encoder(chosen("audio_encoder", "audio_encoders")),
+            loading.load_text_encoder(path_in("text_encoder", "text_encoders"), folder_paths.get_folder_paths("embeddings")),
+            loading.load_vae(path_in("vae", "vae")),
+            loading.load_audio_encoder(path_in("audio_encoder", "audio_encoders")),
         )
 
 
