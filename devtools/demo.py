@@ -76,6 +76,7 @@ def refuse_missing_files(parser: argparse.ArgumentParser, arguments: argparse.Na
 def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
     name = "tiny_long_film_refocused" if arguments.pose else "tiny_long_film"
     graph = workflow.load(layout.root / "workflows" / f"{name}.json")
+    refuse_unreadable_sound(arguments.audio)
     print("starting ComfyUI ...", flush=True)
     with running_server(layout) as server:
         prompt = workflow.to_prompt(graph, server.object_info())
@@ -84,6 +85,27 @@ def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
     write_whole(arguments.out, video)
     frames, rate, seconds = describe_video(arguments.out)
     print(f"wrote {arguments.out} ({frames} frames, {rate:g} fps, {seconds:.2f} s, {time.time() - started:.1f} s wall)")
+
+
+def refuse_unreadable_sound(path: Path | None) -> None:
+    """Says at once, and in words, what ComfyUI's Load Audio would say of a voice that it cannot read.
+
+    Raises:
+        WorkflowError: with the remedy.
+    """
+    import av  # a requirement of ComfyUI's
+
+    if path is None:
+        return
+    try:
+        with av.open(str(path)) as container:
+            first = next(container.decode(audio=0), None)
+    except (av.error.FFmpegError, IndexError):
+        first = None
+    if first is None:
+        raise WorkflowError(f"--audio: {path.name} has no sound in it that can be read; use another file.")
+    if first.format.name in ("u8", "u8p"):
+        raise WorkflowError(f"--audio: {path.name} has 8 bits a sample, which ComfyUI does not load: save it with 16.")
 
 
 def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfyServer, assets: Path) -> None:

@@ -15,12 +15,13 @@ from ..apoavatar_core.conditioning.voice import Voice, frames_of_voice, voice_of
 from ..apoavatar_core.grid import FRAMES_PER_LATENT, round_to_clip_length
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
 from .audio import GateType
+from .choices import chosen
 from .pose import PoseKeypoint
 from .saying import saying
 
 POSE_FREE, HARD, REFOCUSED = "pose_free", "hard", "refocused"
 DIAL = {"pose_strength": 1.0, "pose_start_percent": 0.0, "pose_end_percent": 1.0}
-"""What is taken where a prompt of the HTTP API names none."""
+"""What is taken where a prompt of the HTTP API names none: ComfyUI hands None to the node then."""
 LONGEST_WINDOW = 81
 """Video frames that Wan models make at once."""
 NOTHING, PREVIOUS_FRAMES = "nothing", "previous_frames"
@@ -45,7 +46,7 @@ def pose_in(choice: dict, fps: float, crop: Crop | None = None) -> PoseFilm | No
     """The pose of the chosen mode, at the film's frame rate; where it has the portrait's shape, cropped as the portrait is."""
     if choice["pose_mode"] == POSE_FREE:
         return None
-    dial = PoseDial(*(choice.get(name, usual) for name, usual in DIAL.items()))
+    dial = PoseDial(*(usual if choice.get(name) is None else choice[name] for name, usual in DIAL.items()))
     pose, reference = choice["pose"], choice.get("reference_pose")
     if isinstance(pose, Input.Video):
         film = pictures_at(pose, fps)
@@ -189,9 +190,13 @@ class Conditioning(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode: dict, continue_from: dict,
-        reference_image=None, clip_vision_output=None, clip=None, fit=KEEP_PERSON,
+        cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode: dict | None = None,
+        continue_from: dict | None = None, reference_image=None, clip_vision_output=None, clip=None, fit=KEEP_PERSON,
+        **_of_other_choices,
     ) -> io.NodeOutput:
+        """ComfyUI hands over links that a prompt of its HTTP API still holds for another pose_mode or continue_from."""
+        pose_mode = chosen("pose_mode", pose_mode, (POSE_FREE, HARD, REFOCUSED))
+        continue_from = chosen("continue_from", continue_from, (NOTHING, PREVIOUS_FRAMES))
         refuse_parts_of_tokens(width, height, vae.spacial_compression_encode())
         earlier = earlier_in(continue_from, vae, width, height)
         voice = voice_of(audio_features)
