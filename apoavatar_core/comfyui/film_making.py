@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +81,8 @@ class LongVideo:
         return InputImpl.VideoFromFile(str(path)), said
 
     def frames_of_sound(self, fps: float) -> int:
-        """How many video frames, at least one, it takes to show all of it; as many as the gate has of the same sound."""
-        return math.ceil(round(self.sound["waveform"].shape[-1] / self.sound["sample_rate"] * fps, 6)) or 1
+        """The video frames, at least one, that come nearest to its duration: a sample more makes no window more."""
+        return max(1, round(self.sound["waveform"].shape[-1] / self.sound["sample_rate"] * fps))
 
     def identity(self, film: Film, how: GoingOn, frames: int) -> tuple[str, dict[str, str]]:
         """A hash of everything that the film's pictures follow from, and the same in words."""
