@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import comfy.model_management
 import folder_paths
@@ -18,7 +20,6 @@ from ..grid import round_to_clip_length
 from ..long_video.folder import FilmFolder, open_film
 from ..long_video.hashing import stable_hash
 from ..long_video.segments import Encoding, Sound, frame_rate
-from ..long_video.state import KeptFile
 from ..long_video.windows import Window, windows_of
 from .attaching import adapter_in, said_of_rate, untrained_size
 from .clip_values import Earlier
@@ -120,13 +121,22 @@ class LongVideo:
         return stable_hash(hashes), words | {name: digest[:8] for name, digest in hashes.items() if name != "words"}
 
 
+def hashed_file(file: BinaryIO) -> str:
+    """A hash of its content, read a block at a time."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
 def facts_of_pose(pose: PoseFilm) -> list:
     """A pose film without how its pictures are read."""
     film = pose.film
     if isinstance(film, Pictures):
         source = film.source
         if isinstance(source, str):
-            source = KeptFile.of(Path(source)).sha256
+            with open(source, "rb") as file:
+                source = hashed_file(file)
         elif isinstance(source, io.BytesIO):
             source = source.getvalue()
         film = [film.shown, source]

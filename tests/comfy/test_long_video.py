@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 from torch import Tensor
@@ -255,7 +257,7 @@ def test_out_of_memory_it_goes_on_with_shorter_windows(nodes_by_id, preset) -> N
     assert "Out of memory in a window of 17 frames: it goes on with windows of 9." in ui.as_dict()["text"][0]
 
 
-def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset) -> None:
+def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset, tmp_path) -> None:
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
     room, Sampling = pack("apoavatar_core.comfyui.film_making"), pack("apoavatar_core.comfyui.windowed_sampling").Sampling
@@ -273,13 +275,20 @@ def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset
     lora = preset[0].clone()
     lora.add_patches({"diffusion_model.head.head.weight": ("diff", (torch.ones_like(weight),))}, 0.5)
     pose = {"pose_mode": {"pose_mode": "hard", "pose": numbered(20)}}
+    films = {}
     other_pose = {"pose_mode": {"pose_mode": "hard", "pose": numbered(20) + 0.001 * (torch.arange(20) == 19).view(-1, 1, 1, 1)}}
+    for name, grey in (("one", 0.1), ("other", 0.2)):
+        from comfy_api.latest import InputImpl, Types
+
+        frames = Types.VideoComponents(images=numbered(20) + grey, audio=None, frame_rate=Fraction(24))
+        InputImpl.VideoFromComponents(frames).save_to(str(tmp_path / f"{name}.mp4"))
+        films[name] = {"pose_mode": {"pose_mode": "hard", "pose": InputImpl.VideoFromFile(str(tmp_path / f"{name}.mp4"))}}
     keys = [
-        key(), key(seed=4), key(steps=2), key(scale=1.0), key(model=shifted), key(model=lora), key(crf=20.0),
+        key(**films["one"]), key(**films["other"]), key(), key(seed=4), key(steps=2), key(scale=1.0), key(model=shifted), key(model=lora), key(crf=20.0),
         key(audio=voice(1.1)), key(reference_image=torch.rand(1, SIDE, SIDE, 3)), key(**pose), key(**other_pose),
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
-    assert key() == keys[0] and key(**pose) == keys[-2]
+    assert key() == keys[2] and key(**pose) == keys[-2] and key(**films["one"]) == keys[0]
 
 
 # --- refused
