@@ -95,8 +95,8 @@ def _of_clip(conditions: list[dict], clip: ClipValues) -> list:
 
 def given_as_inpainting(clip: ClipValues, latents: torch.Tensor) -> ClipValues:
     """A clip for a model that did not learn to go on: its first latents are these, kept as ComfyUI's inpainting keeps what
-    a noise mask leaves out. The image condition stays the portrait's: with the film's own last frame there, colours drift by
-    twice as much from window to window.
+    a noise mask leaves out. The image condition stays the portrait's: with the film's own last frame there, colours drift
+    more from window to window (docs/experiments.md).
     """
     count = latents.shape[2]
     samples = clip.latent["samples"].clone()
