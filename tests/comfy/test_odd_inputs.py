@@ -531,7 +531,7 @@ TIME = [
     Row("a pose mode that is none", clip(pose_mode="soft"), refused="pose_mode is none of pose_free, hard, refocused: choose one of them"),
     Row("a way to go on that is none", clip(continue_from="there"), refused="continue_from is none of nothing, previous_frames: choose"),
     Row("a preset that is none", clip() | {"models": loaded("ApoAvatarLoadModels", preset="huge")},
-        refused="preset is none of tiny, files: choose one of them"),
+        refused="preset is none of tiny, files, tiny_backbone: choose one of them"),
     Row("a film", film(), (a_film,)),
     Row("a film without its voice", {name: loaded("CreateVideo", images=["decoded", 0], fps=24.0) if name == "film" else node
                                      for name, node in film().items()}, (a_film,)),
