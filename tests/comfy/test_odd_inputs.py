@@ -130,7 +130,7 @@ def film(**inputs) -> dict:
 
 def adapted(file: str = "apoavatar_tiny_adapter.safetensors", shift: float = 3.0) -> dict:
     return {
-        "dit": loaded("UNETLoader", unet_name="apoavatar_tiny_dit.safetensors", weight_dtype="default"),
+        "dit": loaded("ApoAvatarLoadModels", preset="tiny_backbone"),
         "shifted": loaded("ModelSamplingSD3", model=["dit", 0], shift=shift),
         "node": loaded("ApoAvatarApplyAdapter", model=["shifted", 0], adapter=file),
         **previews(model=0),
