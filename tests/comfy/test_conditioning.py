@@ -107,7 +107,7 @@ def test_the_speaking_prompt_stands_behind_the_text_where_clip_is_connected(pack
 
 
 @torch.inference_mode()
-def test_the_sampler_is_the_native_nodes_wired_by_hand(comfy, node, clip) -> None:
+def test_the_sampler_is_the_native_nodes_wired_by_hand(pack, node, clip) -> None:
     from comfy_extras.nodes_custom_sampler import BasicScheduler, KSamplerSelect, RandomNoise, SamplerCustomAdvanced
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
@@ -120,18 +120,28 @@ def test_the_sampler_is_the_native_nodes_wired_by_hand(comfy, node, clip) -> Non
     scales = (2.0, 1.5, 3.0, 1.0)
     chosen = {"seed": 7, "steps": 3, "shift": 5.0, "sampler_name": "dpmpp_2m", "scheduler": "beta"}
 
-    def ours(**changed) -> Tensor:
+    def output(**changed):
         execute = nodes.NODE_CLASS_MAPPINGS["ApoAvatarSampler"].execute
-        return execute(model, positive, negative, *scales, latent, **(chosen | changed)).result[0]["samples"]
+        return execute(model, positive, negative, *scales, latent, **(chosen | changed))
+
+    def ours(**changed) -> Tensor:
+        return output(**changed).result[0]["samples"]
 
     (shifted,) = ModelSamplingSD3().patch(model, 5.0)
-    (guider,) = nodes.NODE_CLASS_MAPPINGS["ApoAvatarDecoupledCFGGuider"].execute(shifted, positive, negative, *scales).result
+    guided = nodes.NODE_CLASS_MAPPINGS["ApoAvatarDecoupledCFGGuider"].execute(shifted, positive, negative, *scales)
+    (guider,) = guided.result
     (noise,), (sampler,) = RandomNoise.execute(7).result, KSamplerSelect.execute("dpmpp_2m").result
     (sigmas,) = BasicScheduler.execute(shifted, "beta", 3, 1.0).result
     by_hand = SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0]["samples"]
     assert torch.equal(ours(), by_hand)
     for change in ({"seed": 8}, {"steps": 4}, {"shift": 2.0}, {"sampler_name": "euler"}, {"scheduler": "simple"}):
         assert not torch.equal(ours(**change), by_hand), f"{change} must matter"
+
+    for said in (guided, output(steps=1)):
+        assert "The clip is 32×32 and the adapter was trained on 128×128" in said.ui.as_dict()["text"][0]
+    untrained_size = pack("apoavatar_core.comfyui.attaching").untrained_size
+    assert untrained_size(model, [[None, {pack("apoavatar_core.comfyui.conditions").CLIP_SIZE: (128, 128)}]]) == []
+    assert untrained_size(model, TEXT) == []
 
 
 def test_every_input_says_what_it_is_for(comfy) -> None:
@@ -224,7 +234,7 @@ def fit(pack, vae, image: Tensor, width: int = 128, height: int = 128, how: str 
     return pack("apoavatar_core.comfyui.portraits").fit_portrait(image, width, height, how, vae)
 
 
-def test_a_portrait_of_the_clips_shape_stays_as_it_is_and_nobody_is_looked_for(pack, vae, node, keys, monkeypatch, tmp_path) -> None:
+def test_a_portrait_of_the_clips_shape_stays_and_nobody_is_looked_for(pack, vae, node, monkeypatch, tmp_path) -> None:
     import comfy.utils
 
     for detector in ("MEDIAPIPE", "TINY_POSE"):
