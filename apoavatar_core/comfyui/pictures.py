@@ -1,26 +1,27 @@
-"""Pictures of any size, fitted to a clip as ComfyUI's own nodes do it, or as the portrait is."""
+"""Pictures of any size, fitted to a clip as ComfyUI's own nodes do it, or as its portrait is."""
 
 from __future__ import annotations
 
 import comfy.utils
 import torch
 
-from ..conditioning.cropping import Crop
+from ..conditioning.cropping import CENTRE, Crop, crop_for
 from ..conditioning.pose import drawn_keypoints
 from ..pose.following import Followed
 
 
 def fitted(frames: torch.Tensor, width: int, height: int, crop: Crop | None = None) -> torch.Tensor:
-    """IMAGE scaled and cropped to width × height: in the middle, or as the portrait where it has the portrait's shape; without
-    transparency.
+    """IMAGE scaled and cropped to width × height: in the middle, bit for bit as ComfyUI does it, or as the portrait where it has the
+    portrait's shape; without transparency.
     """
-    frames = frames[..., :3]
-    if crop is not None and not crop.is_middle and crop.fits(frames.shape[2], frames.shape[1]):
-        part = cut(frames, crop.of(frames.shape[2], frames.shape[1]))
-        return comfy.utils.common_upscale(part.movedim(-1, 1), width, height, "bilinear", "disabled").movedim(1, -1)
-    if frames.shape[1:3] == (height, width):
+    frames, size = frames[..., :3], (frames.shape[2], frames.shape[1])
+    if crop is not None and not crop.is_middle and crop.fits(*size):
+        part = cut(frames, crop.of(*size))
+    elif size == (width, height):
         return frames
-    return comfy.utils.common_upscale(frames.movedim(-1, 1), width, height, "bilinear", "center").movedim(1, -1)
+    else:
+        part = cut(frames, crop_for(size, (width, height), CENTRE))
+    return comfy.utils.common_upscale(part.movedim(-1, 1), width, height, "bilinear", "disabled").movedim(1, -1)
 
 
 def cut(frames: torch.Tensor, crop: Crop) -> torch.Tensor:
@@ -28,6 +29,8 @@ def cut(frames: torch.Tensor, crop: Crop) -> torch.Tensor:
     beside a person before a wall, and black beside a drawn skeleton.
     """
     inside = frames[:, max(crop.top, 0) : crop.top + crop.height, max(crop.left, 0) : crop.left + crop.width]
+    if not crop.is_padded:
+        return inside
     part = wall_colour(frames).expand(len(frames), crop.height, crop.width, 3).clone()
     top, left = max(-crop.top, 0), max(-crop.left, 0)
     part[:, top : top + inside.shape[1], left : left + inside.shape[2]] = inside

@@ -98,10 +98,12 @@ def has_shape(picture: tuple[int, int], clip: tuple[int, int]) -> bool:
 
 
 def _covered(picture: tuple[int, int], clip: tuple[int, int]) -> tuple[int, int]:
-    """The most of a picture that has the clip's shape, with ComfyUI's rounding: equally much goes on both sides."""
-    (width, height), shape = picture, clip[0] / clip[1]
-    across = min(max(round((width - height * shape) / 2), 0), (width - 1) // 2)
-    down = min(max(round((height - width / shape) / 2), 0), (height - 1) // 2)
+    """The most of a picture that has the clip's shape, rounded as `comfy.utils.common_upscale` does: equally much goes on both
+    sides, of slips all but a pixel or two.
+    """
+    (width, height), shape, wanted = picture, picture[0] / picture[1], clip[0] / clip[1]
+    across = min(max(round((width - width * (wanted / shape)) / 2), 0), (width - 1) // 2)
+    down = min(max(round((height - height * (shape / wanted)) / 2), 0), (height - 1) // 2)
     return width - 2 * across, height - 2 * down
 
 

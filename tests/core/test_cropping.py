@@ -24,12 +24,12 @@ FITS = st.sampled_from([KEEP_PERSON, CENTRE, PAD])
 def test_a_crop_has_the_clips_shape_and_is_inside_the_picture_or_padded(picture, clip, fit, person):
     crop = crop_for(picture, clip, fit, person)
     shape = clip[0] / clip[1]
-    # Within a pixel on each side; no side is shorter than a pixel.
+    # One side is within a pixel of what the other asks for; slips keep a pixel or two.
     off = min(abs(crop.width - crop.height * shape), abs(crop.height - crop.width / shape))
-    assert off <= 1.001 * max(1, min(shape, 1 / shape)) or min(crop.width, crop.height) <= 1
+    assert off <= 1.001 or 1 <= min(crop.width, crop.height) <= 2
     for start, size, side in ((crop.left, crop.width, picture[0]), (crop.top, crop.height, picture[1])):
         assert (0 <= start and start + size <= side) or (start <= 0 and side <= start + size)
-    assert crop.is_padded or crop.width == picture[0] or crop.height == picture[1] or min(crop.width, crop.height) <= 1
+    assert crop.is_padded or crop.width == picture[0] or crop.height == picture[1]
     if fit == CENTRE:
         assert crop.is_middle
 
@@ -49,7 +49,7 @@ def test_all_of_the_person_stays_and_bars_are_no_wider_than_that_takes(picture, 
 def test_pad_shows_all_of_the_picture_with_equal_bars(picture, clip):
     crop = crop_for(picture, clip, PAD)
     assert crop.shown == picture and crop.left <= 0 and crop.top <= 0
-    assert crop.width == picture[0] or crop.height == picture[1] or has_shape(picture, clip) or min(picture) == 1
+    assert crop.width == picture[0] or crop.height == picture[1]
     assert abs(2 * crop.left + crop.width - picture[0]) <= 1 and abs(2 * crop.top + crop.height - picture[1]) <= 1
 
 
@@ -70,6 +70,9 @@ def test_a_portrait_of_the_clips_shape_stays_whole(picture, times, fit, person):
         ((900, 300), (64, 64), (0.8, 0.1, 1.0, 1.0), (600, 0, 300, 300)),
         ((300, 900), (64, 64), None, (0, 0, 300, 300)),
         ((900, 300), (64, 64), None, (300, 0, 300, 300)),
+        # Slips of pictures keep a pixel or two, where ComfyUI's rounding leaves none.
+        ((100, 1), (64, 64), None, (49, 0, 2, 1)),
+        ((1, 100), (64, 64), None, (0, 0, 1, 2)),
         # Too tall for the wide clip: bars on both sides. Too wide for the tall one: a bar above.
         ((300, 300), (128, 64), (0.2, 0.0, 0.8, 1.0), (-150, 0, 600, 300)),
         ((300, 300), (64, 128), (0.0, 0.1, 1.0, 1.0), (0, -300, 300, 600)),
