@@ -7,7 +7,9 @@ from comfy_api.latest import Input, io
 from ..apoavatar_core.comfyui.clip_values import Earlier, earlier_frames, joined, portrait_in
 from ..apoavatar_core.comfyui.film_time import frames_at
 from ..apoavatar_core.comfyui.pictures import drawn
+from ..apoavatar_core.comfyui.portraits import FittedPortrait, fit_portrait
 from ..apoavatar_core.conditioning.clip import ClipShape, refuse_parts_of_tokens
+from ..apoavatar_core.conditioning.cropping import CENTRE, KEEP_PERSON, PAD, Crop
 from ..apoavatar_core.conditioning.pose import (
     Pose,
     PoseDial,
@@ -51,8 +53,8 @@ def earlier_in(choice: dict, vae, width: int, height: int) -> Earlier:
     return earlier_frames(choice["previous_frames"], choice["motion_frames"], vae, width, height)
 
 
-def pose_in(choice: dict, shape: ClipShape) -> Pose | None:
-    """The pose of the chosen mode."""
+def pose_in(choice: dict, shape: ClipShape, crop: Crop | None = None) -> Pose | None:
+    """The pose of the chosen mode; where it has the portrait's shape, cropped as the portrait is."""
     if choice["pose_mode"] == POSE_FREE:
         return None
     dial = PoseDial(*(usual if choice.get(name) is None else choice[name] for name, usual in DIAL.items()))
@@ -61,9 +63,9 @@ def pose_in(choice: dict, shape: ClipShape) -> Pose | None:
     if isinstance(pose, Input.Video):
         pose, pose_fps = frames_at(pose, shape.fps), shape.fps
     film, said = film_of(pose, pose_fps, shape.fps)
-    frames = held(drawn(part_for(film, shape), shape.width, shape.height), shape.frames)
+    frames = held(drawn(part_for(film, shape), shape.width, shape.height, crop), shape.frames)
     reference = choice.get("reference_pose")
-    drawn_reference = None if reference is None else drawn(portrait_of(reference), shape.width, shape.height)
+    drawn_reference = None if reference is None else drawn(portrait_of(reference), shape.width, shape.height, crop)
     return Pose(frames, gate, drawn_reference, dial, said + fit_of(length_of(film), shape))
 
 
@@ -75,13 +77,15 @@ def length_for(length: int, voice: Voice, fps: float, start: int) -> int:
     return round_to_clip_length(length or min(left, LONGEST_WINDOW))
 
 
-def changes_to(length: int, pose: Pose | None, shape: ClipShape, voice: Voice) -> list[str]:
+def changes_to(
+    length: int, pose: Pose | None, shape: ClipShape, voice: Voice, portrait: FittedPortrait | None = None
+) -> list[str]:
     """What was done to make the inputs fit, in sentences."""
     rounded = [] if length in (0, shape.frames) else [f"length {length} is not 4n+1: {shape.frames} frames are made."]
     seconds, whole = (shape.start + shape.frames) / shape.fps, frames_of_voice(voice, shape.fps) / shape.fps
     if length == 0 and seconds < whole - FRAMES_PER_LATENT / shape.fps:
         rounded = [f"The voice lasts {whole:.1f} s and the film goes up to {seconds:.1f} s: the rest of the voice is left out."]
-    return rounded + ([] if pose is None else pose.said)
+    return rounded + [sentence for given in (portrait, pose) if given is not None for sentence in given.said]
 
 
 def pose_inputs(*more: io.Input) -> list[io.Input]:
@@ -175,6 +179,11 @@ class Conditioning(io.ComfyNode):
                     tooltip="previous_frames: go on from the video so far (InfiniteTalk, MultiTalk, and adapters that were trained "
                     "to).",
                 ),
+                io.Combo.Input(
+                    "fit", options=[KEEP_PERSON, CENTRE, PAD], default=KEEP_PERSON, optional=True,
+                    tooltip="For a portrait of another shape than the clip. keep person: cut round head, shoulders and hands, "
+                    "padded where they would not fit. centre: the middle. pad: all of it, with bars.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
@@ -189,7 +198,8 @@ class Conditioning(io.ComfyNode):
     @classmethod
     def execute(
         cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode: dict | None = None,
-        continue_from: dict | None = None, reference_image=None, clip_vision_output=None, clip=None, **_of_other_choices,
+        continue_from: dict | None = None, reference_image=None, clip_vision_output=None, clip=None, fit=KEEP_PERSON,
+        **_of_other_choices,
     ) -> io.NodeOutput:
         """ComfyUI hands over links that a prompt of its HTTP API still holds for another pose_mode or continue_from."""
         pose_mode = chosen("pose_mode", pose_mode, (POSE_FREE, HARD, REFOCUSED))
@@ -198,11 +208,12 @@ class Conditioning(io.ComfyNode):
         earlier = earlier_in(continue_from, vae, width, height)
         voice = voice_of(audio_features)
         shape = ClipShape(width, height, length_for(length, voice, fps, earlier.start), fps, earlier.start)
-        pose = pose_in(pose_mode, shape)
-        portrait = portrait_in(shape, vae, reference_image, clip_vision_output)
+        shown = None if reference_image is None else fit_portrait(reference_image, width, height, fit or KEEP_PERSON, vae)
+        pose = pose_in(pose_mode, shape, shown and shown.crop)
+        portrait = portrait_in(shape, vae, shown and shown.image, clip_vision_output)
         positive, negative = (
             joined(text, shape, vae, voice, pose, portrait, earlier)
             for text in (speaking(positive, clip), negative)
         )
-        said = saying("ApoAvatar Conditioning", changes_to(length, pose, shape, voice))
+        said = saying("ApoAvatar Conditioning", changes_to(length, pose, shape, voice, shown))
         return io.NodeOutput(positive, negative, portrait.latent, earlier.overlap, shape.frames, fps, ui=said)

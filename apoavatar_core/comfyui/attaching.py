@@ -8,7 +8,7 @@ from functools import partial
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
-from .conditions import LATENT_CHANNELS
+from .conditions import CLIP_SIZE, LATENT_CHANNELS
 from .continuing import end_with_motion, hold_given, hold_leading
 from .steps import KEY, EmbedPoses, EnterBlocks, InjectAudio, TakeConditions
 from .wan import NO_CLIP_VISION, after_text_attention, before_blocks, has_clip_vision, refuse_other_backbones
@@ -65,3 +65,19 @@ def hint_at_clip_vision(model: ModelPatcher, conditioning: list) -> None:
     blind = any("concat_latent_image" in extras and "clip_vision_output" not in extras for _, extras in conditioning)
     if blind and has_clip_vision(model.get_model_object("diffusion_model")):
         logging.info("ApoAvatar: %s", NO_CLIP_VISION)
+
+
+def untrained_size(model: ModelPatcher, conditioning: list) -> list[str]:
+    """Says if a CONDITIONING is for clips of another width and height than this MODEL's adapter was trained on, as far as both
+    are known.
+    """
+    (take,) = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY)
+    config = take.patcher.model.config
+    trained = config.width, config.height
+    wanted = next((extras[CLIP_SIZE] for _, extras in conditioning if CLIP_SIZE in extras), trained)
+    if None in trained or wanted == trained:
+        return []
+    return [
+        "The clip is {}×{} and the adapter was trained on {}×{}: set that width and height in "
+        "ApoAvatar Conditioning, or expect less of this size.".format(*wanted, *trained)
+    ]

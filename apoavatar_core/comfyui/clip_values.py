@@ -102,5 +102,6 @@ def joined(
             tensors[conditions.REFERENCE_POSE] = pose.reference.movedim(-1, 1)[:, :, None]
     if earlier.latents is not None:
         tensors[conditions.MOTION] = earlier.latents
-    values = {**portrait.values, conditions.LATENT_CHANNELS: vae.latent_channels}
+    size = {conditions.CLIP_SIZE: (clip.width, clip.height)}
+    values = {**portrait.values, conditions.LATENT_CHANNELS: vae.latent_channels, **size}
     return conditions.with_conditions(node_helpers.conditioning_set_values(conditioning, values), tensors)

@@ -21,6 +21,8 @@ from tests.comfy import odd_files as files
 LAYOUT = environment.Layout(Path(__file__).resolve().parents[2])
 SIZE, SHORT = 32, 5
 """Of the clips, in pixels and frames."""
+FOREIGN_SIZE = "The clip is 32×32 and the adapter was trained on 128×128"
+"""What the sampler says of them."""
 SECONDS = 300
 """After which the table is given up."""
 
@@ -532,9 +534,9 @@ TIME = [
     Row("a way to go on that is none", clip(continue_from="there"), refused="continue_from is none of nothing, previous_frames: choose"),
     Row("a preset that is none", clip() | {"models": loaded("ApoAvatarLoadModels", preset="huge")},
         refused="preset is none of tiny, files, tiny_backbone: choose one of them"),
-    Row("a film", film(), (a_film,)),
+    Row("a film", film(), (a_film,), (FOREIGN_SIZE,)),
     Row("a film without its voice", {name: loaded("CreateVideo", images=["decoded", 0], fps=24.0) if name == "film" else node
-                                     for name, node in film().items()}, (a_film,)),
+                                     for name, node in film().items()}, (a_film,), (FOREIGN_SIZE,)),
     Row("a clip longer than its model makes", film(length=57), refused="57 frames but this adapter was trained on 49.*shorten it"),
 ]  # fmt: skip
 
