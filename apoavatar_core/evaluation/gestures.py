@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.film import Film
+from ..film import Film
 from ..gestures import Voice, frame_loudness, hear
 from ..gestures.body import SHOULDERS, Arm, lay_on, portrait_body
 from ..gestures.from_voice import Dials, moving_body

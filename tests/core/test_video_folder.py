@@ -18,10 +18,11 @@ import pytest
 
 from apoavatar_core.data import film as film_module
 from apoavatar_core.data.clips import ClipFormat
-from apoavatar_core.data.film import Film, fit
+from apoavatar_core.data.film import SpeakingFilm
 from apoavatar_core.data.films import VideoFolder
 from apoavatar_core.data.shards import ShardFolder
 from apoavatar_core.data.sources import source_in
+from apoavatar_core.film import Film, fit
 from apoavatar_core.waveform import resampled
 
 SIZE, RATE = 32, 22_050
@@ -205,9 +206,9 @@ def test_a_part_of_the_sound_is_what_decoding_all_of_it_gives(long_film) -> None
 def test_the_sound_of_a_long_film_is_decoded_part_by_part(long_film, monkeypatch) -> None:
     if long_film.suffix == ".mkv":
         pytest.skip("Matroska rounds times, by which parts may be shifted")
-    at_once = Film(long_film, "film").voice.samples
+    at_once = SpeakingFilm(long_film, "film").voice.samples
     monkeypatch.setattr(film_module, "AT_ONCE", 5.0)
-    in_parts = Film(long_film, "film").voice.samples
+    in_parts = SpeakingFilm(long_film, "film").voice.samples
     assert at_once.shape == in_parts.shape and np.abs(at_once).max() > 0.1
     assert np.abs(at_once - in_parts).max() < 1e-4
 
