@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
-import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from .waveform import SAMPLE_RATE, resampled
 
@@ -108,12 +109,18 @@ class Film:
         with self._decoding():
             for frame in self._frames(stream, int(shown[0])):
                 if frame.pts in wanted:
-                    found[frame.pts] = fit(upright(frame), width, height)
+                    found[frame.pts] = self.sized(upright(frame), width, height)
                 if frame.pts >= shown[-1]:
                     break
         if len(found) < len(wanted):
             raise ValueError(f"{self.name} cannot be decoded (of {len(wanted)} pictures {len(found)} are whole)")
         return np.stack([found[begin] for begin in shown.tolist()]), numbers
+
+    @staticmethod
+    def sized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+        """A picture [H, W, 3] cropped in the middle and scaled."""
+        cropped = torch.from_numpy(middle(picture, width, height).copy()).movedim(-1, 0)[None]
+        return F.interpolate(cropped, (height, width), mode="bilinear", antialias=True)[0].movedim(0, -1).numpy()
 
     def speech(self, start: float, seconds: float) -> np.ndarray:
         """The sound from `start` on, float32 [channels, S] at 16 kHz; silence where the film has none.
@@ -190,9 +197,9 @@ def upright(frame: av.VideoFrame) -> np.ndarray:
     return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
 
 
-def fit(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Crop [H, W, 3] in the middle to the wanted aspect, then scale."""
+def middle(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The middle of a picture [H, W, 3] that has the wanted aspect."""
     scale = max(width / picture.shape[1], height / picture.shape[0])
     w, h = min(picture.shape[1], round(width / scale)), min(picture.shape[0], round(height / scale))
     x, y = (picture.shape[1] - w) // 2, (picture.shape[0] - h) // 2
-    return cv2.resize(picture[y : y + h, x : x + w], (width, height), interpolation=cv2.INTER_AREA)
+    return picture[y : y + h, x : x + w]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
+import cv2
 import numpy as np
 
-from ..film import Film
+from ..film import Film, middle
 from .voice import WholeVoice
 
 AT_ONCE = 60.0
@@ -15,6 +16,11 @@ AT_ONCE = 60.0
 
 
 class SpeakingFilm(Film):
+    @staticmethod
+    def sized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+        """A picture [H, W, 3] cropped in the middle and scaled by OpenCV, as all prepared clips were."""
+        return cv2.resize(middle(picture, width, height), (width, height), interpolation=cv2.INTER_AREA)
+
     @cached_property
     def voice(self) -> WholeVoice:
         """All that is heard from the start to the end of its pictures.
