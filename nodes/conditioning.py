@@ -200,7 +200,7 @@ class Conditioning(io.ComfyNode):
         refuse_parts_of_tokens(width, height, vae.spacial_compression_encode())
         earlier = earlier_in(continue_from, vae, width, height)
         voice = voice_of(audio_features)
-        shown = None if reference_image is None else fit_portrait(reference_image, width, height, fit, vae)
+        shown = None if reference_image is None else fit_portrait(reference_image, width, height, fit or KEEP_PERSON, vae)
         portrait = Portraits(
             lambda frames: portrait_in(ClipShape(width, height, frames, fps), vae, shown and shown.image, clip_vision_output)
         )

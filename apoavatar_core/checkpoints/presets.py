@@ -13,5 +13,7 @@ TINY_DIT = PRESETS / "diffusion_models" / "apoavatar_tiny_dit.safetensors"
 TINY_VAE = PRESETS / "vae" / "apoavatar_tiny_vae.safetensors"
 TINY_T5 = PRESETS / "text_encoders" / "apoavatar_tiny_t5.safetensors"
 TINY_ADAPTER = PRESETS / ADAPTERS / "apoavatar_tiny_adapter.safetensors"
+TINY_SIZE = {"width": 128, "height": 128}
+"""Pixels of the pictures that the tiny preset learned from."""
 TINY_POSE = PRESETS / POSE_MODELS / "apoavatar_tiny_pose.safetensors"
 MEDIAPIPE = PRESETS / POSE_MODELS / "mediapipe_holistic.safetensors"

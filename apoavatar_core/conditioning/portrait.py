@@ -75,7 +75,7 @@ def too_few_pixels(crop: Crop, clip: tuple[int, int]) -> list[str]:
 
 def colours_given_back(portrait: Tensor, returned: Tensor) -> float:
     """PSNR in dB of the means over 8×8 pixels of IMAGE [1, H, W, 3], with H and W multiples of 8; infinite where they are equal."""
-    error = float(F.avg_pool2d((portrait - returned).movedim(-1, 1), _BLOCK).square().mean())
+    error = F.avg_pool2d((portrait - returned).movedim(-1, 1), _BLOCK).square().mean().item()
     return -10 * math.log10(error) if error > 0 else math.inf
 
 

@@ -21,6 +21,8 @@ from tests.comfy import odd_files as files
 LAYOUT = environment.Layout(Path(__file__).resolve().parents[2])
 SIZE, SHORT = 32, 5
 """Of the clips, in pixels and frames."""
+FOREIGN_SIZE = "The clip is 32×32 and the adapter was trained on 128×128"
+"""What the sampler says of them."""
 SECONDS = 300
 """After which the table is given up."""
 
@@ -130,7 +132,7 @@ def film(**inputs) -> dict:
 
 def adapted(file: str = "apoavatar_tiny_adapter.safetensors", shift: float = 3.0) -> dict:
     return {
-        "dit": loaded("UNETLoader", unet_name="apoavatar_tiny_dit.safetensors", weight_dtype="default"),
+        "dit": loaded("ApoAvatarLoadModels", preset="tiny_backbone"),
         "shifted": loaded("ModelSamplingSD3", model=["dit", 0], shift=shift),
         "node": loaded("ApoAvatarApplyAdapter", model=["shifted", 0], adapter=file),
         **previews(model=0),
@@ -165,7 +167,7 @@ class Seen:
 
     @property
     def said(self) -> list[str]:
-        return "\n".join(self.outputs.get("node", {}).get("text", [])).splitlines()
+        return [line for name in ("node", "sampled") for line in "\n".join(self.outputs.get(name, {}).get("text", [])).splitlines()]
 
     def text(self, name: str) -> list[str]:
         return self.outputs[name]["text"]
@@ -531,10 +533,10 @@ TIME = [
     Row("a pose mode that is none", clip(pose_mode="soft"), refused="pose_mode is none of pose_free, hard, refocused: choose one of them"),
     Row("a way to go on that is none", clip(continue_from="there"), refused="continue_from is none of nothing, previous_frames: choose"),
     Row("a preset that is none", clip() | {"models": loaded("ApoAvatarLoadModels", preset="huge")},
-        refused="preset is none of tiny, files: choose one of them"),
-    Row("a film", film(), (a_film,)),
+        refused="preset is none of tiny, files, tiny_backbone: choose one of them"),
+    Row("a film", film(), (a_film,), (FOREIGN_SIZE,)),
     Row("a film without its voice", {name: loaded("CreateVideo", images=["decoded", 0], fps=24.0) if name == "film" else node
-                                     for name, node in film().items()}, (a_film,)),
+                                     for name, node in film().items()}, (a_film,), None),
     Row("a clip longer than its model makes", film(length=57), refused="57 frames but this adapter was trained on 49.*shorten it"),
 ]  # fmt: skip
 

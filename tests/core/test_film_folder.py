@@ -48,7 +48,7 @@ def begin(root: Path, windows: int, key: str = KEY, **words: str) -> Path:
 
 
 @posix
-@pytest.mark.parametrize(("mode", "films"), [("operations", 30), ("moments", 10)])
+@pytest.mark.parametrize(("mode", "films"), [("operations", 30), ("moments", 7)])
 def test_a_killed_process_leaves_the_old_state_or_the_new_one(tmp_path, mode, films) -> None:
     command = [sys.executable, str(WRITER), str(tmp_path), mode]
     run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})

@@ -83,6 +83,15 @@ def test_every_segment_plays_alone(tmp_path) -> None:
     assert np.abs(shown.mean((1, 2, 3)) - np.arange(5, 9) / 60 * 255).max() < 2
 
 
+def test_no_picture_waits_for_a_later_one(tmp_path) -> None:
+    """Else the times at which joined segments are stored would overlap."""
+    still = greys(0, 4).repeat_interleave(4, dim=0)
+    write_segment(tmp_path / "0.mp4", still, Encoding(Fraction(25)))
+    with av.open(str(tmp_path / "0.mp4")) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.pts is not None]
+    assert packets[0].is_keyframe and all(packet.pts == packet.dts for packet in packets)
+
+
 def test_pictures_are_copied_as_they_were_encoded(tmp_path) -> None:
     rate = Fraction(25)
     segments = [tmp_path / "0.mp4", tmp_path / "1.mp4"]
@@ -157,6 +166,9 @@ def test_sound_of_a_rate_that_aac_lacks_keeps_its_time(tmp_path) -> None:
     join(segments, tmp_path / "film.mp4", Fraction(25), Sound(chirp(10_000, 1, 1.0), 10_000))
     samples, rate = heard(tmp_path / "film.mp4")
     assert rate == 11_025
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        stream = container.streams.audio[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(1, abs=5e-4)
     expected = chirp(11_025, 1, 1.0).numpy()[0]
     middle = slice(3000, 8000)
     likeness = [np.corrcoef(expected[middle], np.roll(samples[0], shift)[middle])[0, 1] for shift in range(-20, 21)]

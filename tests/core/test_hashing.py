@@ -113,3 +113,7 @@ def test_what_has_no_stable_hash_is_refused_with_its_place() -> None:
         stable_hash({1: 2})
     with pytest.raises(ValueError, match="is a ndarray"):
         stable_hash(np.array([object()]))
+
+
+def test_the_order_of_a_dicts_keys_does_not_count() -> None:
+    assert stable_hash({"a": 1, "b": 2}) == stable_hash({"b": 2, "a": 1}) != stable_hash({"a": 2, "b": 1})
