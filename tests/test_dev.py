@@ -245,13 +245,6 @@ def test_wrong_arguments_are_refused_before_any_setup(arguments, message):
     assert message in result.stderr
 
 
-def test_a_film_longer_than_the_preset_makes_is_refused_before_anything_starts():
-    with pytest.raises(WorkflowError, match=r"--seconds 5: the tiny preset makes films of up to 2\.04 s; ask for less"):
-        demo.refuse_longer_than_a_window(5.0)
-    demo.refuse_longer_than_a_window(2.0)
-    demo.refuse_longer_than_a_window(None)
-
-
 def test_sound_that_comfyui_cannot_load_is_refused_before_it_starts(tmp_path):
     speech = ROOT / "workflows" / "assets" / "speech.wav"
     rate, samples = wavfile.read(speech)

@@ -8,6 +8,7 @@ from functools import partial
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
+from ..adapters import AdapterConfig
 from .conditions import CLIP_SIZE, LATENT_CHANNELS
 from .continuing import end_with_motion, hold_given, hold_leading
 from .steps import KEY, EmbedPoses, EnterBlocks, InjectAudio, TakeConditions
@@ -38,6 +39,27 @@ def attach(model: ModelPatcher, adapter: ModelPatcher) -> ModelPatcher:
 def has_adapter(model: ModelPatcher) -> bool:
     """Whether `attach` was applied to this MODEL."""
     return bool(model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY))
+
+
+def adapter_in(model: ModelPatcher) -> AdapterConfig:
+    """What the adapter in this MODEL was trained as.
+
+    Raises:
+        ValueError: there is none.
+    """
+    wrappers = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY)
+    if not wrappers:
+        raise ValueError("The model has no ApoAvatar adapter: put Apply ApoAvatar Adapter before this node.")
+    return wrappers[0].patcher.model.config
+
+
+def said_of_rate(adapter: AdapterConfig, fps: float) -> list[str]:
+    """That a clip has another frame rate than an adapter was trained on, in a sentence if so."""
+    highest = adapter.highest_fps or adapter.fps
+    if adapter.fps <= fps <= highest:
+        return []
+    trained = f"{adapter.fps:g}" if highest == adapter.fps else f"{adapter.fps:g} to {highest:g}"
+    return [f"The adapter was trained on {trained} frames a second and this film has {fps:g}: set fps to what it was trained on."]
 
 
 def transformer_options(model: ModelPatcher) -> dict:
@@ -71,8 +93,7 @@ def untrained_size(model: ModelPatcher, conditioning: list) -> list[str]:
     """Says if a CONDITIONING is for clips of another width and height than this MODEL's adapter was trained on, as far as both
     are known.
     """
-    (take,) = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY)
-    config = take.patcher.model.config
+    config = adapter_in(model)
     trained = config.width, config.height
     wanted = next((extras[CLIP_SIZE] for _, extras in conditioning if CLIP_SIZE in extras), trained)
     if None in trained or wanted == trained:

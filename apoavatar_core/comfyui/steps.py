@@ -196,8 +196,9 @@ def refuse_other_voices(audio: torch.Tensor, frames: int, config: AdapterConfig)
         )
     if frames > config.window:
         raise ValueError(
-            f"The clip has {frames} frames but this adapter was trained on {config.window}: shorten it or add a "
-            "Context Windows node to the model."
+            f"The clip has {frames} frames but this adapter was trained on {config.window}: shorten it, sample it with Long Video, or "
+            f"put Wan Context Windows behind the model, with context_length {config.window}, context_overlap 16, "
+            "standard_static and retain_first_frame."
         )
 
 

@@ -26,7 +26,8 @@ PREVIEWED = {
     "wan22_s2v_gestures": (77, 16),
 }
 """Those that show what the body will do, without a model that draws: frames and frame rate of what is shown."""
-SAMPLERS = ("ApoAvatarSampler", "KSampler")
+SAMPLERS = ("ApoAvatarSampler", "KSampler", "ApoAvatarLongVideo")
+WITH_STEPS = ("ApoAvatarSampler", "KSampler", "BasicScheduler")
 FRAMES, SHORT, FPS = 49, 13, 24
 
 
@@ -39,7 +40,8 @@ def prompt_of(comfy_server):
 
     def prompt_of(name: str, steps: int = 2, seconds: float | None = None) -> dict:
         prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), definitions)
-        prompt[sampler_in(prompt)]["inputs"]["steps"] = steps
+        (counting,) = (node for node in prompt.values() if node["class_type"] in WITH_STEPS)
+        counting["inputs"]["steps"] = steps
         if seconds:
             demo.set_seconds(prompt, seconds)
         return prompt
@@ -77,7 +79,10 @@ def freshly_run(entry: dict) -> set[str]:
 
 
 def test_all_workflows_are_there_with_their_thumbnails():
-    assert TINY == ["tiny_film_refocused", "tiny_image_audio", "tiny_native_parts", "tiny_pose_refocused", "tiny_text_audio"]
+    assert TINY == [
+        "tiny_film_refocused", "tiny_image_audio", "tiny_long_film", "tiny_long_film_refocused", "tiny_native_parts",
+        "tiny_pose_refocused", "tiny_text_audio",
+    ]  # fmt: skip
     assert sorted({*NAMES} - {*TINY}) == sorted({*PREVIEWED, *WITH_OTHERS_MODELS})
     for name in NAMES:
         assert (WORKFLOWS / f"{name}.jpg").is_file()
@@ -86,6 +91,7 @@ def test_all_workflows_are_there_with_their_thumbnails():
 WITH_OTHERS_MODELS = {
     "wan21_infinitetalk": 6,
     "wan21_infinitetalk_4step": 7,
+    "wan21_infinitetalk_long_film": 7,
     "wan21_unianimate_refocused": 9,
     "wan21_infinitetalk_gestures": 8,
     "wan22_s2v_gestures": 4,
