@@ -11,8 +11,9 @@ from benchmarks.sizes import SIZES
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "benchmark",
-        choices=["adapters", "pose"],
-        help="adapters: beside plain Wan and ComfyUI's InfiniteTalk; pose: the holistic pose model beside MediaPipe",
+        choices=["adapters", "pose", "gate"],
+        help="adapters: beside plain Wan and ComfyUI's InfiniteTalk; pose: the holistic pose model beside MediaPipe; "
+        "gate: of an hour, beside librosa's resampling of it",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here as well")
     parser.add_argument(
@@ -38,6 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
         from benchmarks import pose
 
         pose.run(arguments.film, arguments.mediapipe, arguments.json)
+        return
+    if arguments.benchmark == "gate":
+        from benchmarks import gate
+
+        gate.run(arguments.json)
         return
     from apoavatar_core.comfyui.host import nodes_with_pack
 
