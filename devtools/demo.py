@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio", type=Path, metavar="FILE", help="the voice (default: a sentence of this pack's)")
     parser.add_argument("--prompt", metavar="TEXT", help="what the picture shows (default: the workflow's)")
     parser.add_argument("--pose", type=Path, metavar="FILE", help="a video of rendered poses that the gestures follow")
-    parser.add_argument("--seconds", type=positive(float), metavar="N", help="length (default: the workflow's)")
+    parser.add_argument("--seconds", type=positive(float), metavar="N", help="length (default: the voice's)")
     parser.add_argument("--steps", type=positive(int), metavar="N", help="denoising steps (default: the workflow's)")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the workflow's)")
     parser.add_argument(
@@ -57,9 +57,8 @@ def refuse_missing_files(parser: argparse.ArgumentParser, arguments: argparse.Na
 
 
 def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
-    name = "tiny_pose_refocused" if arguments.pose else "tiny_image_audio"
+    name = "tiny_long_film_refocused" if arguments.pose else "tiny_long_film"
     graph = workflow.load(layout.root / "workflows" / f"{name}.json")
-    refuse_longer_than_a_window(arguments.seconds)
     print("starting ComfyUI ...", flush=True)
     with running_server(layout) as server:
         prompt = workflow.to_prompt(graph, server.object_info())
@@ -68,21 +67,6 @@ def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
     write_whole(arguments.out, video)
     frames, rate, seconds = describe_video(arguments.out)
     print(f"wrote {arguments.out} ({frames} frames, {rate:g} fps, {seconds:.2f} s, {time.time() - started:.1f} s wall)")
-
-
-def refuse_longer_than_a_window(seconds: float | None) -> None:
-    """Says at once, and not after the models are loaded, that a film is longer than the preset makes.
-
-    Raises:
-        WorkflowError: with the longest duration.
-    """
-    from apoavatar_core.checkpoints import presets
-    from apoavatar_core.checkpoints.adapter_file import read_adapter
-
-    trained = read_adapter(presets.TINY_ADAPTER)[0]
-    if seconds is not None and frame_count(seconds, trained.fps) > trained.window:
-        longest = trained.window / trained.fps
-        raise WorkflowError(f"--seconds {seconds:g}: the tiny preset makes films of up to {longest:.2f} s; ask for less.")
 
 
 def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfyServer, assets: Path) -> None:
@@ -96,17 +80,22 @@ def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfySe
     if arguments.prompt is not None:
         workflow.set_input(prompt, "CLIPTextEncode", "text", arguments.prompt, title="Prompt")
     if arguments.steps is not None:
-        workflow.set_input(prompt, "ApoAvatarSampler", "steps", arguments.steps)
+        workflow.set_input(prompt, "BasicScheduler", "steps", arguments.steps)
     if arguments.seed is not None:
-        workflow.set_input(prompt, "ApoAvatarSampler", "seed", arguments.seed)
+        workflow.set_input(prompt, "RandomNoise", "noise_seed", arguments.seed)
     if arguments.seconds is not None:
         set_seconds(prompt, arguments.seconds)
 
 
 def set_seconds(prompt: dict, seconds: float) -> None:
-    """Sets the frame count of every node of the pack that has one."""
+    """Sets the frame count of every node of the pack that has one; clips that Long Video strings together stay as long as they
+    are.
+    """
     frames = frame_count(seconds, workflow.get_input(prompt, "ApoAvatarConditioning", "fps"))
+    strung = bool(workflow.nodes_of(prompt, "ApoAvatarLongVideo"))
     for node in prompt.values():
+        if strung and node["class_type"] == "ApoAvatarConditioning":
+            continue
         for name in FRAME_COUNT_INPUTS:
             if node["class_type"].startswith("ApoAvatar") and name in node["inputs"]:
                 workflow.set_input(prompt, node["class_type"], name, frames)

@@ -8,6 +8,7 @@ from .audio import LoudnessRefocusing
 from .conditioning import Conditioning
 from .gestures import GesturesFromVoice, RefocusGestures
 from .loaders import ApplyAdapter, LoadModels
+from .long_video import LongVideo
 from .pose import ExtractPose, RenderPose
 from .pose_tracks import LoadOpenPose, PoseTrack, RetargetPose
 from .sampling import Guider, Sampler
@@ -18,4 +19,5 @@ class ApoAvatarExtension(ComfyExtension):
         return [
             LoadModels, ApplyAdapter, LoudnessRefocusing, ExtractPose, RenderPose, LoadOpenPose, PoseTrack, RetargetPose,
             GesturesFromVoice, RefocusGestures, Conditioning, Guider, Sampler,
+            LongVideo,
         ]

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import Input, io
 
-from ..apoavatar_core.comfyui.clip_values import Earlier, earlier_frames, joined, portrait_in
-from ..apoavatar_core.comfyui.film_time import frames_at
-from ..apoavatar_core.comfyui.pictures import drawn
+from ..apoavatar_core.comfyui.clip_values import Earlier, earlier_frames, portrait_in
+from ..apoavatar_core.comfyui.film import Film, Portraits, with_film
+from ..apoavatar_core.comfyui.film_time import pictures_at
 from ..apoavatar_core.conditioning.clip import ClipShape, refuse_parts_of_tokens
-from ..apoavatar_core.conditioning.pose import (
-    Pose,
-    PoseDial,
-    film_of,
-    fit_of,
-    held,
-    length_of,
-    open_gate,
-    part_for,
-    portrait_of,
-    refocused_gate,
-)
+from ..apoavatar_core.conditioning.pose import PoseDial, PoseFilm, film_of, fit_of, length_of, portrait_of, said_of_pictures
 from ..apoavatar_core.conditioning.voice import Voice, frames_of_voice, voice_of
 from ..apoavatar_core.grid import FRAMES_PER_LATENT, round_to_clip_length
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
@@ -50,20 +39,19 @@ def earlier_in(choice: dict, vae, width: int, height: int) -> Earlier:
     return earlier_frames(choice["previous_frames"], choice["motion_frames"], vae, width, height)
 
 
-def pose_in(choice: dict, shape: ClipShape) -> Pose | None:
-    """The pose of the chosen mode."""
+def pose_in(choice: dict, fps: float) -> PoseFilm | None:
+    """The pose of the chosen mode, at the film's frame rate."""
     if choice["pose_mode"] == POSE_FREE:
         return None
     dial = PoseDial(*(choice.get(name, usual) for name, usual in DIAL.items()))
-    gate = open_gate(shape) if choice["pose_mode"] == HARD else refocused_gate(choice["gate"], shape)
-    pose, pose_fps = choice["pose"], choice.get("pose_fps") or shape.fps
+    pose, reference = choice["pose"], choice.get("reference_pose")
     if isinstance(pose, Input.Video):
-        pose, pose_fps = frames_at(pose, shape.fps), shape.fps
-    film, said = film_of(pose, pose_fps, shape.fps)
-    frames = held(drawn(part_for(film, shape), shape.width, shape.height), shape.frames)
-    reference = choice.get("reference_pose")
-    drawn_reference = None if reference is None else drawn(portrait_of(reference), shape.width, shape.height)
-    return Pose(frames, gate, drawn_reference, dial, said + fit_of(length_of(film), shape))
+        film = pictures_at(pose, fps)
+        said = said_of_pictures(film)
+    else:
+        film, said = film_of(pose, choice.get("pose_fps") or fps, fps)
+    gate = choice["gate"] if choice["pose_mode"] == REFOCUSED else None
+    return PoseFilm(film, gate, None if reference is None else portrait_of(reference), dial, said)
 
 
 def length_for(length: int, voice: Voice, fps: float, start: int) -> int:
@@ -74,13 +62,19 @@ def length_for(length: int, voice: Voice, fps: float, start: int) -> int:
     return round_to_clip_length(length or min(left, LONGEST_WINDOW))
 
 
-def changes_to(length: int, pose: Pose | None, shape: ClipShape, voice: Voice) -> list[str]:
-    """What was done to make the inputs fit, in sentences."""
-    rounded = [] if length in (0, shape.frames) else [f"length {length} is not 4n+1: {shape.frames} frames are made."]
-    seconds, whole = (shape.start + shape.frames) / shape.fps, frames_of_voice(voice, shape.fps) / shape.fps
-    if length == 0 and seconds < whole - FRAMES_PER_LATENT / shape.fps:
-        rounded = [f"The voice lasts {whole:.1f} s and the film goes up to {seconds:.1f} s: the rest of the voice is left out."]
-    return rounded + ([] if pose is None else pose.said)
+def changes_to(length: int, film: Film, frames: int) -> list[str]:
+    """What was done to make the inputs fit a clip of so many frames, in sentences."""
+    rounded = [] if length in (0, frames) else [f"length {length} is not 4n+1: {frames} frames are made."]
+    spoken = frames_of_voice(film.voice, film.fps)
+    if length == 0 and film.start + frames < spoken - FRAMES_PER_LATENT:
+        rounded = [
+            f"The voice lasts {spoken / film.fps:.1f} s and this clip goes up to {(film.start + frames) / film.fps:.1f} s: Long "
+            "Video makes a film of the whole voice; other samplers leave the rest out."
+        ]
+    if film.pose is None:
+        return rounded
+    whole = film.shape(film.start, frames if length else max(frames, spoken - film.start))
+    return rounded + film.pose.said + fit_of(length_of(film.pose.film), whole)
 
 
 def pose_inputs(*more: io.Input) -> list[io.Input]:
@@ -143,7 +137,8 @@ class Conditioning(io.ComfyNode):
                 io.Int.Input("height", default=128, min=16, max=16384, step=16, tooltip="In pixels, a multiple of 16."),
                 io.Int.Input(
                     "length", default=49, min=0, max=16384, step=1,
-                    tooltip=f"Video frames: 4n+1; 0 for as long as the voice, up to {LONGEST_WINDOW}.",
+                    tooltip=f"Video frames of one clip: 4n+1; 0 for as long as the voice, up to {LONGEST_WINDOW}. Long Video strings clips "
+                    "together until the voice ends.",
                 ),
                 io.Float.Input("fps", default=24.0, min=1.0, max=120.0, step=0.01, tooltip="Frame rate of the video."),
                 io.DynamicCombo.Input(
@@ -193,12 +188,13 @@ class Conditioning(io.ComfyNode):
         refuse_parts_of_tokens(width, height, vae.spacial_compression_encode())
         earlier = earlier_in(continue_from, vae, width, height)
         voice = voice_of(audio_features)
-        shape = ClipShape(width, height, length_for(length, voice, fps, earlier.start), fps, earlier.start)
-        pose = pose_in(pose_mode, shape)
-        portrait = portrait_in(shape, vae, reference_image, clip_vision_output)
-        positive, negative = (
-            joined(text, shape, vae, voice, pose, portrait, earlier)
-            for text in (speaking(positive, clip), negative)
+        portrait = Portraits(
+            lambda frames: portrait_in(ClipShape(width, height, frames, fps), vae, reference_image, clip_vision_output)
         )
-        said = saying("ApoAvatar Conditioning", changes_to(length, pose, shape, voice))
-        return io.NodeOutput(positive, negative, portrait.latent, earlier.overlap, shape.frames, fps, ui=said)
+        window = round_to_clip_length(length or LONGEST_WINDOW)
+        film = Film(vae, voice, pose_in(pose_mode, fps), portrait, width, height, fps, window, earlier.start)
+        frames = length_for(length, voice, fps, earlier.start)
+        values = film.clip(frames, earlier)
+        positive, negative = (with_film(text, film, values) for text in (speaking(positive, clip), negative))
+        said = saying("ApoAvatar Conditioning", changes_to(length, film, frames))
+        return io.NodeOutput(positive, negative, values.latent, earlier.overlap, frames, fps, ui=said)

@@ -8,6 +8,7 @@ from functools import partial
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
+from ..adapters import AdapterConfig
 from .conditions import LATENT_CHANNELS
 from .continuing import end_with_motion, hold_given, hold_leading
 from .steps import KEY, EmbedPoses, EnterBlocks, InjectAudio, TakeConditions
@@ -38,6 +39,18 @@ def attach(model: ModelPatcher, adapter: ModelPatcher) -> ModelPatcher:
 def has_adapter(model: ModelPatcher) -> bool:
     """Whether `attach` was applied to this MODEL."""
     return bool(model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY))
+
+
+def adapter_in(model: ModelPatcher) -> AdapterConfig:
+    """What the adapter in this MODEL was trained as.
+
+    Raises:
+        ValueError: there is none.
+    """
+    wrappers = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, KEY)
+    if not wrappers:
+        raise ValueError("The model has no ApoAvatar adapter: put Apply ApoAvatar Adapter before this node.")
+    return wrappers[0].patcher.model.config
 
 
 def transformer_options(model: ModelPatcher) -> dict:

@@ -1,5 +1,5 @@
-"""What a clip is made from, as ComfyUI's objects give it: each value is made by one function, and `joined` puts them into
-CONDITIONING.
+"""What a clip is made from, as ComfyUI's objects give it: each value is made by one function, and `values_of` puts them
+together.
 """
 
 from __future__ import annotations
@@ -8,18 +8,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.model_management
-import node_helpers
 import torch
 from comfy.latent_formats import Wan22
 from comfy_extras.nodes_wan import Wan22ImageToVideoLatent
 
 from ..conditioning.clip import ClipShape
 from ..conditioning.portrait import reference_film, reference_mask
-from ..conditioning.pose import Pose, PoseDial, grouped_frames, grouped_gate
+from ..conditioning.pose import (
+    Pose,
+    PoseDial,
+    PoseFilm,
+    grouped_frames,
+    grouped_gate,
+    held,
+    open_gate,
+    part_for,
+    refocused_gate,
+)
 from ..conditioning.voice import Voice, voice_windows
 from ..grid import latent_frames
 from . import conditions
-from .pictures import fitted
+from .pictures import drawn, fitted
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,35 @@ class Portrait:
 
     latent: dict[str, Any]
     values: dict[str, Any] = field(default_factory=dict)
+
+    def cut(self, frames: int) -> Portrait:
+        """The same for a clip of so many frames, at most as many as this one has: the causal VAE codes a clip's beginning
+        as it does a shorter clip.
+        """
+        values = dict(self.values)
+        for name in TIMED & values.keys():
+            values[name] = values[name][:, :, : latent_frames(frames)]
+        timed = {name: tensor[:, :, : latent_frames(frames)] for name, tensor in self.latent.items() if name in TIMED_LATENT}
+        return Portrait({**self.latent, **timed}, values)
+
+
+TIMED, TIMED_LATENT = {"concat_latent_image", "concat_mask"}, {"samples", "noise_mask"}
+"""What of a portrait has a place for every latent frame."""
+
+
+@dataclass(frozen=True)
+class ClipValues:
+    """What one clip's CONDITIONING holds beside its text, and what it begins with.
+
+    Attributes:
+        values: by the names of ComfyUI's own nodes.
+        tensors: the adapter's conditions, by name.
+        latent: LATENT that the sampler begins with.
+    """
+
+    values: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+    latent: dict[str, Any]
 
 
 def earlier_frames(frames: torch.Tensor, overlap: int, vae, width: int, height: int) -> Earlier:
@@ -88,10 +126,16 @@ def empty_latents(clip: ClipShape, vae) -> torch.Tensor:
     return torch.zeros(1, *size, device=comfy.model_management.intermediate_device())
 
 
-def joined(
-    conditioning: list, clip: ClipShape, vae, voice: Voice, pose: Pose | None, portrait: Portrait, earlier: Earlier
-) -> list:
-    """CONDITIONING with all that is known of a clip."""
+def pose_of(film: PoseFilm, clip: ClipShape) -> Pose:
+    """The part of a film's pose that a clip has, drawn at its size."""
+    frames = held(drawn(part_for(film.film, clip), clip.width, clip.height), clip.frames)
+    gate = open_gate(clip) if film.gate is None else refocused_gate(film.gate, clip)
+    reference = None if film.reference is None else drawn(film.reference, clip.width, clip.height)
+    return Pose(frames, gate, reference, film.dial)
+
+
+def values_of(clip: ClipShape, vae, voice: Voice, pose: Pose | None, portrait: Portrait, earlier: Earlier) -> ClipValues:
+    """All that is known of a clip."""
     tensors = {conditions.AUDIO: voice_windows(voice, clip.frames, clip.fps, clip.start)[None]}
     if pose is not None:
         tensors[conditions.POSE] = grouped_frames(pose.frames)[None]
@@ -102,5 +146,4 @@ def joined(
             tensors[conditions.REFERENCE_POSE] = pose.reference.movedim(-1, 1)[:, :, None]
     if earlier.latents is not None:
         tensors[conditions.MOTION] = earlier.latents
-    values = {**portrait.values, conditions.LATENT_CHANNELS: vae.latent_channels}
-    return conditions.with_conditions(node_helpers.conditioning_set_values(conditioning, values), tensors)
+    return ClipValues({**portrait.values, conditions.LATENT_CHANNELS: vae.latent_channels}, tensors, portrait.latent)

@@ -8,7 +8,7 @@ import comfy.samplers
 import torch
 
 from ..guidance import GuidanceScales, evaluation_plan, guided_prediction
-from .attaching import has_adapter, hint_at_clip_vision, refuse_other_conditioning
+from .attaching import adapter_in, hint_at_clip_vision, refuse_other_conditioning
 from .conditions import keep_modalities, modalities_in
 
 NOTHING: frozenset[str] = frozenset()
@@ -23,8 +23,7 @@ class DecoupledGuider(comfy.samplers.CFGGuider):
     """
 
     def __init__(self, model, positive, negative, scales: GuidanceScales):
-        if not has_adapter(model):
-            raise ValueError("The model has no ApoAvatar adapter: put Apply ApoAvatar Adapter before this node.")
+        adapter_in(model)
         for conditioning in (positive, negative):
             refuse_other_conditioning(model, conditioning)
         hint_at_clip_vision(model, positive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,25 +46,64 @@ class PoseDial:
 
 
 @dataclass(frozen=True, eq=False)
+class Pictures:
+    """A film that is drawn already. Its pictures are read where they are needed.
+
+    Attributes:
+        shown: int [T], the number of the picture that each of its frames shows, never falling.
+        read: the pictures of such numbers as IMAGE.
+        source: what they are read from: IMAGE, or a file's name or content.
+    """
+
+    shown: np.ndarray
+    read: Callable[[np.ndarray], Tensor]
+    source: Any
+
+    def __len__(self) -> int:
+        return len(self.shown)
+
+    def part(self, start: int, stop: int) -> Tensor:
+        """[stop − start, H, W, 3] of its frames."""
+        return self.read(self.shown[start:stop])
+
+
+@dataclass(frozen=True, eq=False)
+class PoseFilm:
+    """What the body shall do in a whole film.
+
+    Attributes:
+        film: keypoints or drawn pictures at the film's frame rate.
+        gate: of the whole voice; None to follow the pose as it is.
+        reference: the pose of the portrait, which UniAnimate fits the frames to; None without one.
+        dial: how strongly it acts, and when.
+        said: what was done to make it fit, in sentences.
+    """
+
+    film: Followed | Pictures
+    gate: Gate | None = None
+    reference: Followed | Tensor | None = None
+    dial: PoseDial = PoseDial()
+    said: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
 class Pose:
     """What the body shall do in a clip of T frames.
 
     Attributes:
         frames: [T, H, W, 3] in 0 … 1, drawn in OpenPose colours.
         gate: [T] in 0 … 1, the weight of each frame.
-        reference: [1, H, W, 3], the pose of the portrait, which UniAnimate fits the frames to; None without one.
+        reference: [1, H, W, 3], the pose of the portrait; None without one.
         dial: how strongly it acts, and when.
-        said: what was done to make it fit, in sentences.
     """
 
     frames: Tensor
     gate: Tensor
     reference: Tensor | None = None
     dial: PoseDial = PoseDial()
-    said: list[str] = field(default_factory=list)
 
 
-def film_of(pose: Any, pose_fps: float, fps: float) -> tuple[Followed | Tensor, list[str]]:
+def film_of(pose: Any, pose_fps: float, fps: float) -> tuple[Followed | Pictures, list[str]]:
     """A pose of `pose_fps` frames a second at the clip's `fps`: POSE_KEYPOINT, read and without gaps, or IMAGE, whose nearest
     frames are taken; and what there is to say about it.
 
@@ -71,13 +111,19 @@ def film_of(pose: Any, pose_fps: float, fps: float) -> tuple[Followed | Tensor, 
         ValueError: the keypoints cannot be read, or show nobody.
     """
     if isinstance(pose, Tensor):
-        said = [] if is_drawn(pose) else [_NO_SKELETON]
         count = round(len(pose) / pose_fps * fps)
-        nearest = (torch.arange(count) * (pose_fps / fps)).round().long().clamp(max=len(pose) - 1)
-        return (pose if pose_fps == fps else pose[nearest]), said
+        nearest = (np.arange(count) * (pose_fps / fps)).round().astype(int).clip(max=max(len(pose) - 1, 0))
+        film = Pictures(nearest, lambda numbers: pose[torch.from_numpy(numbers)], pose)
+        return film, said_of_pictures(film)
     followed = follow(pose)
     whole = filled(Track.of(followed, pose_fps))
     return replace(followed, people=resampled(whole.track, fps).people), [*followed.sentences, *whole.sentences]
+
+
+def said_of_pictures(film: Pictures) -> list[str]:
+    """What there is to say about drawn pictures."""
+    few = film.shown[:: max(1, len(film) // _LOOKED_AT)]
+    return [] if all(is_drawn(film.read(few[place : place + 1])) for place in range(len(few))) else [_NO_SKELETON]
 
 
 _NO_SKELETON = (
@@ -87,9 +133,8 @@ _DARK, _MOSTLY, _LOOKED_AT = 0.125, 0.5, 8
 
 
 def is_drawn(frames: Tensor) -> bool:
-    """Whether frames [T, H, W, 3] in 0 … 1 are mostly black, as drawn skeletons are; a few of them are looked at."""
-    few = frames[:: max(1, len(frames) // _LOOKED_AT), ..., :3]
-    return len(few) == 0 or bool((few.amax(-1) <= _DARK).float().mean() >= _MOSTLY)
+    """Whether frames [T, H, W, 3] in 0 … 1 are mostly black, as drawn skeletons are."""
+    return bool((frames[..., :3].amax(-1) <= _DARK).float().mean() >= _MOSTLY)
 
 
 def portrait_of(pose: Any) -> Followed | Tensor:
@@ -112,23 +157,23 @@ def drawn_keypoints(film: Followed, width: int, height: int) -> Tensor:
     return torch.from_numpy(render_pose(people, width, height)).float() / 255
 
 
-def part_for(film: Followed | Tensor, clip: ClipShape) -> Followed | Tensor:
+def part_for(film: Followed | Pictures, clip: ClipShape) -> Followed | Tensor:
     """The frames of the whole film's pose that the clip has, at least one and at most as many as the clip.
 
     Raises:
         ValueError: the pose has no frames.
     """
-    frames = film if isinstance(film, Tensor) else film.people
-    if len(frames) == 0:
+    count = length_of(film)
+    if count == 0:
         raise ValueError("pose has no frames: connect a pose video with at least one frame.")
-    start = min(clip.start, len(frames) - 1)
-    part = frames[start : start + clip.frames]
-    return part if isinstance(film, Tensor) else replace(film, people=part)
+    start = min(clip.start, count - 1)
+    stop = min(start + clip.frames, count)
+    return film.part(start, stop) if isinstance(film, Pictures) else replace(film, people=film.people[start:stop])
 
 
-def length_of(film: Followed | Tensor) -> int:
+def length_of(film: Followed | Pictures) -> int:
     """Its frames."""
-    return len(film if isinstance(film, Tensor) else film.people)
+    return len(film if isinstance(film, Pictures) else film.people)
 
 
 def held(frames: Tensor, count: int) -> Tensor:

@@ -84,13 +84,14 @@ def voice_of(encoder_output: Mapping, encoder: str | None = None) -> Voice:
     return Voice(rows, AUDIO_RATE, rows[kind.silent_row], kind.encoder)
 
 
-def features_at_video_rate(voice: Voice, frames: int, fps: float) -> Tensor:
+def features_at_video_rate(voice: Voice, frames: int, fps: float, start: int = 0) -> Tensor:
     """What is heard at the times t / fps of the video frames, linearly interpolated; past the end of the voice silence.
 
     Args:
         voice: N rows.
         frames: T ≥ 1.
         fps: video frames per second.
+        start: the first of the frames.
 
     Returns:
         float32 [T, layers · d].
@@ -98,13 +99,17 @@ def features_at_video_rate(voice: Voice, frames: int, fps: float) -> Tensor:
     if frames < 1:
         raise ValueError(f"frames is {frames}; ask for at least 1 video frame.")
     check_fps(fps)
-    features = torch.cat([voice.rows, voice.silence[None]])
-    last = features.shape[0] - 1
-    position = (torch.arange(frames, dtype=torch.float64) * (voice.rate / fps)).clamp(max=last)
+    last = voice.rows.shape[0]  # the place of silence
+    position = (torch.arange(start, start + frames, dtype=torch.float64) * (voice.rate / fps)).clamp(max=last)
     before = position.floor().long()
     after = (before + 1).clamp(max=last)
-    fraction = (position - before)[:, None].to(features)
-    return torch.lerp(features[before.to(features.device)], features[after.to(features.device)], fraction)
+    fraction = (position - before)[:, None].to(voice.rows)
+
+    def heard(row: Tensor) -> Tensor:
+        row = row.to(voice.rows.device)
+        return torch.where((row < last)[:, None], voice.rows[row.clamp(max=last - 1)], voice.silence)
+
+    return torch.lerp(heard(before), heard(after), fraction)
 
 
 def frames_of_voice(voice: Voice, fps: float) -> int:
@@ -145,5 +150,6 @@ def voice_windows(voice: Voice, frames: int, fps: float, start: int = 0) -> Tens
     windows reach past the clip where the voice goes on.
     """
     end = start + frames
-    heard = max(end, min(end + AUDIO_WINDOW // 2, frames_of_voice(voice, fps)))
-    return latent_frame_windows(features_at_video_rate(voice, heard, fps), frames, start)
+    end = max(end, min(end + AUDIO_WINDOW // 2, frames_of_voice(voice, fps)))
+    first = max(start - AUDIO_ROWS + AUDIO_WINDOW // 2 + 1, 0)  # what the first window reaches back to
+    return latent_frame_windows(features_at_video_rate(voice, end - first, fps, first), frames, start - first)

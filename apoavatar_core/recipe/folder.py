@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..checkpoints import presets
 from ..files import write_whole
+from ..locks import InUse, locked
 
 
 class RunFolder:
@@ -52,22 +52,15 @@ class RunFolder:
 
 @contextmanager
 def alone_in(root: Path) -> Iterator[None]:
-    """Keep other processes out of the folder for a while (on Windows they are not).
+    """Keep other processes out of the folder for a while.
 
     Raises:
         ValueError: one is in it.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    with (root / "lock").open("w") as file:
+    with ExitStack() as stack:
         try:
-            # Of this process alone: a lock by flock would live on in the processes that it started.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            stack.enter_context(locked(root / "lock"))
+        except InUse:
             raise ValueError(f"--run: another process works in {root}: stop it or use another folder") from None
         yield
 

@@ -151,7 +151,7 @@ def test_every_input_says_what_it_is_for(comfy) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "start", "frames", "left_out"),
-    [(1.0, 0, 25, ""), (82.0, 0, 81, "The voice lasts 82.0 s and the film goes up to 3.4 s"), (82.0, 1920, 49, "")],
+    [(1.0, 0, 25, ""), (82.0, 0, 81, "The voice lasts 82.0 s and this clip goes up to 3.4 s"), (82.0, 1920, 49, "")],
     ids=["short", "longer than a window", "its end"],
 )
 def test_length_0_is_what_is_left_of_the_voice_up_to_a_window(pack, seconds, start, frames, left_out):
@@ -159,8 +159,8 @@ def test_length_0_is_what_is_left_of_the_voice_up_to_a_window(pack, seconds, sta
     voice = Voice(torch.zeros(round(seconds * 50), 1), 50, torch.zeros(1), "any")
     length = node.length_for(0, voice, 24.0, start)
     assert length == frames
-    shape = pack("apoavatar_core.conditioning.clip").ClipShape(128, 128, length, 24.0, start)
-    said = node.changes_to(0, None, shape, voice)
+    film = pack("apoavatar_core.comfyui.film").Film(None, voice, None, None, 128, 128, 24.0, 81, start)
+    said = node.changes_to(0, film, length)
     assert [sentence.split(":")[0] for sentence in said] == ([left_out] if left_out else [])
 
 

@@ -759,8 +759,10 @@ def pose_of(pack, pose, frames: int, width: int = SIDE, height: int = SIDE, star
     node, room = pack("nodes.conditioning"), pack("apoavatar_core.conditioning.pose")
     shape = pack("apoavatar_core.conditioning.clip").ClipShape(width, height, frames, 24.0, start)
     mode = {"pose_mode": "hard" if gate is None else "refocused", "pose": pose, "gate": gate}
-    made = node.pose_in(mode, shape)
-    return room.grouped_frames(made.frames), room.grouped_gate(made.gate), made.said
+    film = node.pose_in(mode, 24.0)
+    made = pack("apoavatar_core.comfyui.clip_values").pose_of(film, shape)
+    said = film.said + room.fit_of(room.length_of(film.film), shape)
+    return room.grouped_frames(made.frames), room.grouped_gate(made.gate), said
 
 
 def frame_values(pose: Tensor) -> list[list[int]]:
@@ -834,7 +836,8 @@ def test_one_frame_of_keypoints_by_itself_is_a_pose_and_a_reference_pose(pack):
     alone, _, said = pose_of(pack, frame, 5)
     assert torch.equal(alone, pose_of(pack, [frame], 5)[0]) and "1 frames for a clip of 5" in said[0]
     node, shape = pack("nodes.conditioning"), pack("apoavatar_core.conditioning.clip").ClipShape(SIDE, SIDE, 5, 24.0)
-    made = node.pose_in({"pose_mode": "hard", "pose": frame, "reference_pose": frame}, shape)
+    film = node.pose_in({"pose_mode": "hard", "pose": frame, "reference_pose": frame}, 24.0)
+    made = pack("apoavatar_core.comfyui.clip_values").pose_of(film, shape)
     assert torch.equal(made.reference[0], made.frames[0])
 
 

@@ -11,12 +11,13 @@ HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths",
 """ComfyUI's top-level modules."""
 
 FLOORS = (
-    {"grid", "files", "waveform", "loudness", "hearing", "precision", "settings", "shares"},
+    {"grid", "files", "locks", "waveform", "loudness", "hearing", "precision", "settings", "shares"},
     {"log_mel", "refocusing", "refocusing_plot", "flow_matching", "guidance", "speaking_prompt"},
     {"adapters"},
     {"checkpoints"},
     {"pose"},
     {"conditioning"},
+    {"long_video"},
     {"comfyui"},
     {"gestures"},
     {"synthetic"},

@@ -1,0 +1,196 @@
+"""A voice of any length becomes a film: window after window, each on the disk before the next begins."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.model_management
+import folder_paths
+import torch
+from comfy_api.latest import InputImpl
+
+from ..conditioning.pose import Pictures, PoseFilm, fit_of, length_of, refocused_gate
+from ..conditioning.voice import frames_of_voice
+from ..grid import round_to_clip_length
+from ..long_video.folder import FilmFolder, open_film
+from ..long_video.hashing import stable_hash
+from ..long_video.segments import Encoding, Sound, frame_rate
+from ..long_video.state import KeptFile
+from ..long_video.windows import Window, windows_of
+from .attaching import adapter_in
+from .clip_values import Earlier
+from .film import Film
+from .fingerprint import facts
+from .told_progress import Progress
+from .windowed_sampling import GoingOn, Sampling, film_in, going_on, sample_window
+
+NAME = "long_video"
+CARRIED = "motion"
+"""The latents of a film's last frames, which its next window goes on from."""
+SHORTEST_NEW = 4
+"""Frames that a window adds at least, however little memory there is."""
+
+
+@dataclass(frozen=True)
+class LongVideo:
+    """A film to be made.
+
+    Attributes:
+        sampling: how each window is.
+        sound: what is heard with it: AUDIO.
+        frames: of the whole film; 0 for as long as the voice.
+        motion_frames: of the window before with which a window begins, at most.
+        crf: x264's quality.
+    """
+
+    sampling: Sampling
+    sound: dict
+    frames: int = 0
+    motion_frames: int = 9
+    crf: float = 18.0
+
+    def made(self) -> tuple[InputImpl.VideoFromFile, list[str]]:
+        """The film as VIDEO, in ComfyUI's temp folder, and what there is to say about it.
+
+        Raises:
+            ValueError: the guider's model or conditioning is none of this pack's; the gate is shorter than the film.
+            OSError: the disk is full.
+        """
+        film = film_in(self.sampling.guider)
+        refuse_continued(film)
+        frames = self.frames or frames_of_voice(film.voice, film.fps)
+        said = said_of(film, frames)
+        how = going_on(adapter_in(self.sampling.guider.model_patcher), film.window, self.motion_frames)
+        encoding = Encoding(frame_rate(film.fps), self.crf)
+        key, settings = self.identity(film, how, frames)
+        path = Path(folder_paths.get_temp_directory()) / f"apoavatar_{NAME}_{key[:16]}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_film(unfinished_films(), NAME, key, settings) as folder:
+            said += folder.said
+            for sentence in folder.said:
+                logging.info("Long Video: %s", sentence)
+            said += list(_windows(self.sampling, film, how, frames, folder, encoding))
+            folder.join(path, encoding.rate, Sound(self.sound["waveform"][0], self.sound["sample_rate"]))
+            folder.finish()
+        return InputImpl.VideoFromFile(str(path)), said
+
+    def identity(self, film: Film, how: GoingOn, frames: int) -> tuple[str, dict[str, str]]:
+        """A hash of everything that the film's pictures follow from, and the same in words."""
+        guider, noise = self.sampling.guider, self.sampling.noise
+        own = {name: value for name, value in vars(guider).items() if name not in NOT_OF_THE_FILM}
+        texts = {
+            name: [{key: value for key, value in condition.items() if key in TEXT_KEYS} for condition in conditions]
+            for name, conditions in guider.original_conds.items()
+        }
+        words = {
+            "size": f"{film.width}x{film.height}",
+            "fps": f"{film.fps:g}",
+            "frames": str(frames),
+            "window": str(how.window),
+            "motion_frames": str(how.overlap),
+            "seed": str(noise.seed),
+            "steps": str(len(self.sampling.sigmas) - 1),
+            "guider": type(guider).__name__,
+            "crf": f"{self.crf:g}",
+        }
+        everything = {
+            "words": words,
+            "guider": own,
+            "texts": texts,
+            "noise": noise,
+            "sampler": self.sampling.sampler,
+            "sigmas": self.sampling.sigmas,
+            "model": guider.model_patcher,
+            "vae": [film.vae.latent_channels, film.vae.patcher],
+            "voice": [film.voice.rows, film.voice.silence, film.voice.rate],
+            "pose": film.pose and facts_of_pose(film.pose),
+            "portrait": vars(film.portrait.of(how.window)),
+        }
+        hashes = {name: stable_hash(facts(value)) for name, value in everything.items()}
+        return stable_hash(hashes), words | {name: digest[:8] for name, digest in hashes.items() if name != "words"}
+
+
+def facts_of_pose(pose: PoseFilm) -> list:
+    """A pose film without how its pictures are read."""
+    film = pose.film
+    if isinstance(film, Pictures):
+        source = film.source
+        if isinstance(source, str):
+            source = KeptFile.of(Path(source)).sha256
+        elif isinstance(source, io.BytesIO):
+            source = source.getvalue()
+        film = [film.shown, source]
+    return [film, pose.gate, pose.reference, pose.dial]
+
+
+NOT_OF_THE_FILM = {"model_patcher", "model_options", "original_conds", "conds", "inner_model", "loaded_models"}
+"""Fields of a GUIDER that hold the model, what a sampling left there, or what is told of each clip."""
+TEXT_KEYS = {"cross_attn", "pooled_output", "strength", "start_percent", "end_percent", "mask", "area", "attention_mask", "control"}
+
+
+def unfinished_films() -> Path:
+    """Where they are kept: ComfyUI empties its temp folder when it starts."""
+    return Path(folder_paths.get_output_directory()) / "apoavatar_unfinished"
+
+
+def refuse_continued(film: Film) -> None:
+    """Refuse conditioning that goes on from other frames.
+
+    Raises:
+        ValueError: it does.
+    """
+    if film.start:
+        raise ValueError("Long Video begins a film of its own: choose 'nothing' in continue_from of ApoAvatar Conditioning.")
+
+
+def said_of(film: Film, frames: int) -> list[str]:
+    """How pose and gate fit a film of so many frames, in sentences.
+
+    Raises:
+        ValueError: the gate is shorter.
+    """
+    if film.pose is None:
+        return []
+    whole = film.shape(0, frames)
+    if film.pose.gate is not None:
+        refocused_gate(film.pose.gate, whole)
+    return fit_of(length_of(film.pose.film), whole)
+
+
+def _windows(
+    sampling: Sampling, film: Film, how: GoingOn, frames: int, folder: FilmFolder, encoding: Encoding
+) -> Iterator[str]:
+    """Make what the film still lacks; sentences for the user."""
+    length = how.window
+    progress = Progress(sampling, windows_of(frames, length, how.overlap), folder.frames)
+    while folder.frames < frames:
+        window, *_ = windows_of(frames, length, how.overlap, folder.frames, folder.position)
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        try:
+            shown, motion = _window(sampling, film, how, window, folder, progress)
+        except Exception as error:
+            if not comfy.model_management.is_oom(error) or window.frames <= how.overlap + SHORTEST_NEW:
+                raise
+        else:
+            folder.keep(shown[window.needed(frames)], encoding, {CARRIED: motion})
+            progress.finished(window, frames, shown[-1])
+            continue
+        # Out of the except block, which holds on to what filled the memory.
+        comfy.model_management.unload_all_models()
+        comfy.model_management.soft_empty_cache()
+        length = max(round_to_clip_length(window.frames // 2), how.overlap + SHORTEST_NEW)
+        yield f"Out of memory in a window of {window.frames} frames: it goes on with windows of {length}."
+
+
+def _window(
+    sampling: Sampling, film: Film, how: GoingOn, window: Window, folder: FilmFolder, progress: Progress
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A window's frames, IMAGE, and the latents that the next goes on from."""
+    earlier = Earlier(folder.carried()[CARRIED], window.overlap, window.start) if window.overlap else Earlier()
+    samples = sample_window(sampling, film, how, window.frames, window.index, earlier, progress.steps_of(window))
+    shown = film.vae.decode(samples)[0]
+    return shown, film.vae.encode(shown[-how.overlap :]) if how.overlap else torch.zeros(0)
