@@ -14,9 +14,9 @@ for kind, suffixes in ((ADAPTERS, {".safetensors"}), (POSE_MODELS, {".safetensor
     # An extra_model_paths.yaml may have named folders of this kind already.
     folders, known = folder_paths.folder_names_and_paths.get(kind, ([], set()))
     folder_paths.folder_names_and_paths[kind] = (folders, known | suffixes)
-    folder_paths.add_model_folder_path(kind, str(Path(folder_paths.models_dir) / kind))
-for kind in ("diffusion_models", "vae", "text_encoders", ADAPTERS, POSE_MODELS):
-    folder_paths.add_model_folder_path(kind, str(PRESETS / kind))
+    # The preset's other files stay out of ComfyUI's lists, where they would come first in every new loader.
+    for models in (Path(folder_paths.models_dir), PRESETS):
+        folder_paths.add_model_folder_path(kind, str(models / kind))
 
 WEB_DIRECTORY = "./js"
 

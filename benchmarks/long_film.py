@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 from apoavatar_core.comfyui.host import nodes_with_pack
 from apoavatar_core.evaluation.long import FPS
@@ -93,7 +93,7 @@ def made(seconds: float, side: int, steps: int) -> dict:
     nodes_with_pack()
     import folder_paths
 
-    portrait = cv2.cvtColor(cv2.resize(cv2.imread(str(ASSETS / "presenter.png")), (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+    portrait = np.array(Image.open(ASSETS / "presenter.png").convert("RGB").resize((side, side), Image.Resampling.BOX))
     tiny = TinyGenerator(SamplingSettings(steps=steps))
     vae = tiny.vae.first_stage_model
     with tempfile.TemporaryDirectory() as folder, watched(tiny.model.model.diffusion_model, [vae.encoder, vae.decoder]) as inside:

@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import threading
 import time
 import uuid
@@ -18,6 +19,8 @@ from .server import ComfyServer, running_server
 # Inputs that hold a number of frames, on whichever of the pack's nodes has them.
 FRAME_COUNT_INPUTS = ("length", "frames")
 LATENT_STRIDE = 4
+TOKEN_PIXELS = 16
+FITS = ("keep person", "centre", "pad")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt", metavar="TEXT", help="what the picture shows (default: the workflow's)")
     parser.add_argument("--pose", type=Path, metavar="FILE", help="a video of rendered poses that the gestures follow")
     parser.add_argument("--seconds", type=positive(float), metavar="N", help="length (default: the voice's)")
+    parser.add_argument("--size", type=size, metavar="WxH", help="width and height in pixels (default: the workflow's)")
+    parser.add_argument(
+        "--fit", choices=FITS, help="what a portrait of another shape is cut to: round the person, the middle, or all of it with bars "
+        "(default: the workflow's)",
+    )
     parser.add_argument("--steps", type=positive(int), metavar="N", help="denoising steps (default: the workflow's)")
     parser.add_argument("--seed", type=int, metavar="N", help="random seed (default: the workflow's)")
     parser.add_argument(
@@ -44,6 +52,15 @@ def positive(kind):
     return read
 
 
+def size(text: str) -> tuple[int, int]:
+    """Width and height that the tiny preset's model can make."""
+    match = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", text)
+    sides = tuple(int(side) for side in match.groups()) if match else ()
+    if not sides or any(side % TOKEN_PIXELS or not side for side in sides):
+        raise argparse.ArgumentTypeError(f"{text} is no size: give width and height as multiples of {TOKEN_PIXELS}, such as 128x160")
+    return sides
+
+
 def refuse_missing_files(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """A mistyped file name is told at once, not after minutes of set-up."""
     for name in ("image", "audio", "pose"):
@@ -59,6 +76,7 @@ def refuse_missing_files(parser: argparse.ArgumentParser, arguments: argparse.Na
 def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
     name = "tiny_long_film_refocused" if arguments.pose else "tiny_long_film"
     graph = workflow.load(layout.root / "workflows" / f"{name}.json")
+    refuse_unreadable_sound(arguments.audio)
     print("starting ComfyUI ...", flush=True)
     with running_server(layout) as server:
         prompt = workflow.to_prompt(graph, server.object_info())
@@ -67,6 +85,27 @@ def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
     write_whole(arguments.out, video)
     frames, rate, seconds = describe_video(arguments.out)
     print(f"wrote {arguments.out} ({frames} frames, {rate:g} fps, {seconds:.2f} s, {time.time() - started:.1f} s wall)")
+
+
+def refuse_unreadable_sound(path: Path | None) -> None:
+    """Says at once, and in words, what ComfyUI's Load Audio would say of a voice that it cannot read.
+
+    Raises:
+        WorkflowError: with the remedy.
+    """
+    import av  # a requirement of ComfyUI's
+
+    if path is None:
+        return
+    try:
+        with av.open(str(path)) as container:
+            first = next(container.decode(audio=0), None)
+    except (av.error.FFmpegError, IndexError):
+        first = None
+    if first is None:
+        raise WorkflowError(f"--audio: {path.name} has no sound in it that can be read; use another file.")
+    if first.format.name in ("u8", "u8p"):
+        raise WorkflowError(f"--audio: {path.name} has 8 bits a sample, which ComfyUI does not load: save it with 16.")
 
 
 def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfyServer, assets: Path) -> None:
@@ -83,6 +122,10 @@ def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfySe
         workflow.set_input(prompt, "BasicScheduler", "steps", arguments.steps)
     if arguments.seed is not None:
         workflow.set_input(prompt, "RandomNoise", "noise_seed", arguments.seed)
+    for name, value in zip(("width", "height"), arguments.size or ()):
+        workflow.set_input(prompt, "ApoAvatarConditioning", name, value)
+    if arguments.fit is not None:
+        workflow.set_input(prompt, "ApoAvatarConditioning", "fit", arguments.fit)
     if arguments.seconds is not None:
         set_seconds(prompt, arguments.seconds)
 
@@ -109,11 +152,13 @@ def frame_count(seconds: float, fps: float) -> int:
 def generate(server: ComfyServer, prompt: dict, partly: bool = False) -> bytes:
     """Runs the prompt, or what of it can run, and returns the video it saved."""
     client_id = uuid.uuid4().hex
-    listener = threading.Thread(target=show_progress, args=(server, client_id, prompt), daemon=True)
+    told: set[str] = set()
+    listener = threading.Thread(target=show_progress, args=(server, client_id, prompt, told), daemon=True)
     listener.start()
     entry = server.wait(server.submit(prompt, client_id, partly))
     for sentence in sentences(entry, prompt):
-        print(sentence, flush=True)
+        if sentence not in told:
+            print(sentence, flush=True)
     videos = [file for file in server.output_files(entry) if file["filename"].lower().endswith(".mp4")]
     if not videos:
         raise WorkflowError("the workflow ended without saving an MP4.")
@@ -130,8 +175,10 @@ def sentences(entry: dict, prompt: dict) -> list[str]:
     ]
 
 
-def show_progress(server: ComfyServer, client_id: str, prompt: dict) -> None:
-    """Prints what the server tells of a run, until it ends. Nothing depends on it: the result is asked for."""
+def show_progress(server: ComfyServer, client_id: str, prompt: dict, told: set[str]) -> None:
+    """Prints what the server tells of a run, until it ends, and notes down what nodes said. Nothing depends on it: the result is
+    asked for.
+    """
     import aiohttp  # a requirement of ComfyUI's
 
     async def listen() -> None:
@@ -139,7 +186,7 @@ def show_progress(server: ComfyServer, client_id: str, prompt: dict) -> None:
             async with session.ws_connect(f"{server.url}/ws", params={"clientId": client_id}) as socket:
                 async for message in socket:
                     if message.type == aiohttp.WSMsgType.TEXT:
-                        print_event(json.loads(message.data), prompt)
+                        print_event(json.loads(message.data), prompt, told)
 
     try:
         asyncio.run(listen())
@@ -147,12 +194,16 @@ def show_progress(server: ComfyServer, client_id: str, prompt: dict) -> None:
         pass
 
 
-def print_event(event: dict, prompt: dict) -> None:
+def print_event(event: dict, prompt: dict, told: set[str]) -> None:
     data = event.get("data", {})
     node = prompt.get(str(data.get("node")))
     if node is None:
         return
-    if event["type"] == "executing":
+    if event["type"] == "executed":
+        for sentence in sentences({"outputs": {str(data["node"]): data.get("output") or {}}}, prompt):
+            told.add(sentence)
+            print(sentence, flush=True)
+    elif event["type"] == "executing":
         print(f"  {node['_meta']['title']}", flush=True)
     elif event["type"] == "progress":
         print(f"  {node['_meta']['title']}: step {data['value']}/{data['max']}", flush=True)

@@ -43,7 +43,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "apoavatar_core/comfyui/continuing.py": (f"{COMFY}/test_warm_start.py",),
     "apoavatar_core/comfyui/guider.py": (f"{COMFY}/test_steps.py",),
     "apoavatar_core/comfyui/clip_values.py": (f"{COMFY}/test_conditioning.py", f"{COMFY}/test_wan_variants.py"),
-    "nodes/conditioning.py": (f"{COMFY}/test_conditioning.py", f"{COMFY}/test_steps.py", f"{COMFY}/test_bad_input.py"),
+    "nodes/conditioning.py": (f"{COMFY}/test_conditioning.py", f"{COMFY}/test_steps.py", f"{COMFY}/test_odd_inputs.py"),
     "nodes/sampling.py": (f"{COMFY}/test_conditioning.py",),
     "apoavatar_core/training/examples.py": (f"{COMFY}/test_examples.py",),
     "apoavatar_core/training/pose_schemes.py": (f"{CORE}/test_training.py",),

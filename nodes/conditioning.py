@@ -7,18 +7,21 @@ from comfy_api.latest import Input, io
 from ..apoavatar_core.comfyui.clip_values import Earlier, earlier_frames, portrait_in
 from ..apoavatar_core.comfyui.film import Film, Portraits, with_film
 from ..apoavatar_core.comfyui.film_time import pictures_at
+from ..apoavatar_core.comfyui.portraits import fit_portrait
 from ..apoavatar_core.conditioning.clip import ClipShape, refuse_parts_of_tokens
+from ..apoavatar_core.conditioning.cropping import CENTRE, KEEP_PERSON, PAD, Crop
 from ..apoavatar_core.conditioning.pose import PoseDial, PoseFilm, film_of, fit_of, length_of, portrait_of, said_of_pictures
 from ..apoavatar_core.conditioning.voice import Voice, frames_of_voice, voice_of
 from ..apoavatar_core.grid import FRAMES_PER_LATENT, round_to_clip_length
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
 from .audio import GateType
+from .choices import chosen
 from .pose import PoseKeypoint
 from .saying import saying
 
 POSE_FREE, HARD, REFOCUSED = "pose_free", "hard", "refocused"
 DIAL = {"pose_strength": 1.0, "pose_start_percent": 0.0, "pose_end_percent": 1.0}
-"""What is taken where a prompt of the HTTP API names none."""
+"""What is taken where a prompt of the HTTP API names none: ComfyUI hands None to the node then."""
 LONGEST_WINDOW = 81
 """Video frames that Wan models make at once."""
 NOTHING, PREVIOUS_FRAMES = "nothing", "previous_frames"
@@ -39,11 +42,11 @@ def earlier_in(choice: dict, vae, width: int, height: int) -> Earlier:
     return earlier_frames(choice["previous_frames"], choice["motion_frames"], vae, width, height)
 
 
-def pose_in(choice: dict, fps: float) -> PoseFilm | None:
-    """The pose of the chosen mode, at the film's frame rate."""
+def pose_in(choice: dict, fps: float, crop: Crop | None = None) -> PoseFilm | None:
+    """The pose of the chosen mode, at the film's frame rate; where it has the portrait's shape, cropped as the portrait is."""
     if choice["pose_mode"] == POSE_FREE:
         return None
-    dial = PoseDial(*(choice.get(name, usual) for name, usual in DIAL.items()))
+    dial = PoseDial(*(usual if choice.get(name) is None else choice[name] for name, usual in DIAL.items()))
     pose, reference = choice["pose"], choice.get("reference_pose")
     if isinstance(pose, Input.Video):
         film = pictures_at(pose, fps)
@@ -51,7 +54,7 @@ def pose_in(choice: dict, fps: float) -> PoseFilm | None:
     else:
         film, said = film_of(pose, choice.get("pose_fps") or fps, fps)
     gate = choice["gate"] if choice["pose_mode"] == REFOCUSED else None
-    return PoseFilm(film, gate, None if reference is None else portrait_of(reference), dial, said)
+    return PoseFilm(film, gate, None if reference is None else portrait_of(reference), dial, crop, said)
 
 
 def length_for(length: int, voice: Voice, fps: float, start: int) -> int:
@@ -169,6 +172,11 @@ class Conditioning(io.ComfyNode):
                     tooltip="previous_frames: go on from the video so far (InfiniteTalk, MultiTalk, and adapters that were trained "
                     "to).",
                 ),
+                io.Combo.Input(
+                    "fit", options=[KEEP_PERSON, CENTRE, PAD], default=KEEP_PERSON, optional=True,
+                    tooltip="For a portrait of another shape than the clip. keep person: cut round head, shoulders and hands, "
+                    "padded where they would not fit. centre: the middle. pad: all of it, with bars.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
@@ -182,19 +190,24 @@ class Conditioning(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode: dict, continue_from: dict,
-        reference_image=None, clip_vision_output=None, clip=None,
+        cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode: dict | None = None,
+        continue_from: dict | None = None, reference_image=None, clip_vision_output=None, clip=None, fit=KEEP_PERSON,
+        **_of_other_choices,
     ) -> io.NodeOutput:
+        """ComfyUI hands over links that a prompt of its HTTP API still holds for another pose_mode or continue_from."""
+        pose_mode = chosen("pose_mode", pose_mode, (POSE_FREE, HARD, REFOCUSED))
+        continue_from = chosen("continue_from", continue_from, (NOTHING, PREVIOUS_FRAMES))
         refuse_parts_of_tokens(width, height, vae.spacial_compression_encode())
         earlier = earlier_in(continue_from, vae, width, height)
         voice = voice_of(audio_features)
+        shown = None if reference_image is None else fit_portrait(reference_image, width, height, fit, vae)
         portrait = Portraits(
-            lambda frames: portrait_in(ClipShape(width, height, frames, fps), vae, reference_image, clip_vision_output)
+            lambda frames: portrait_in(ClipShape(width, height, frames, fps), vae, shown and shown.image, clip_vision_output)
         )
         window = round_to_clip_length(length or LONGEST_WINDOW)
-        film = Film(vae, voice, pose_in(pose_mode, fps), portrait, width, height, fps, window, earlier.start)
+        film = Film(vae, voice, pose_in(pose_mode, fps, shown and shown.crop), portrait, width, height, fps, window, earlier.start)
         frames = length_for(length, voice, fps, earlier.start)
         values = film.clip(frames, earlier)
         positive, negative = (with_film(text, film, values) for text in (speaking(positive, clip), negative))
-        said = saying("ApoAvatar Conditioning", changes_to(length, film, frames))
+        said = saying("ApoAvatar Conditioning", (shown.said if shown else []) + changes_to(length, film, frames))
         return io.NodeOutput(positive, negative, values.latent, earlier.overlap, frames, fps, ui=said)

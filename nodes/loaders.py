@@ -12,11 +12,13 @@ from ..apoavatar_core.checkpoints.presets import ADAPTERS
 from ..apoavatar_core.checkpoints.safe_file import gguf_refusal
 from ..apoavatar_core.comfyui import loading
 from ..apoavatar_core.log_mel import LogMelEncoder
+from .choices import chosen
 
 MODEL_PATCHES, LORAS, DIFFUSION_MODELS = "model_patches", "loras", "diffusion_models"
 ADAPTER_FOLDERS = (ADAPTERS, MODEL_PATCHES, DIFFUSION_MODELS)
 POSE_MODEL_FOLDERS = (MODEL_PATCHES, LORAS)
 OWN_POSE_ADAPTER = "the adapter's own"
+TINY, TINY_BACKBONE, FILES = "tiny", "tiny_backbone", "files"
 WARM_START = re.compile("infinitetalk|multitalk", re.IGNORECASE)
 
 
@@ -41,22 +43,24 @@ def path_of(name: str, folders: tuple[str, ...]) -> str:
     return next(filter(None, found), None) or folder_paths.get_full_path_or_raise(last, name)
 
 
+def file_input(name: str, folder: str, usual: str, tooltip: str) -> io.Combo.Input:
+    """A choice of one folder's files, which starts on the first whose name looks right (a regular expression), if there is one."""
+    files = folder_paths.get_filename_list(folder)
+    likely = next((file for file in files if re.search(usual, file, re.IGNORECASE)), None)
+    return io.Combo.Input(name, options=files, default=likely, tooltip=f"{tooltip}, from models/{folder}.")
+
+
 class LoadModels(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         files = [
-            io.Combo.Input(
-                "diffusion_model", options=folder_paths.get_filename_list(DIFFUSION_MODELS),
-                tooltip="A Wan text- or image-to-video model.",
-            ),
-            io.Combo.Input("vae", options=folder_paths.get_filename_list("vae"), tooltip="The VAE of that model."),
-            io.Combo.Input(
-                "text_encoder", options=folder_paths.get_filename_list("text_encoders"), tooltip="umt5-xxl for Wan."
-            ),
+            file_input("diffusion_model", DIFFUSION_MODELS, "wan(?!.*vae)", "A Wan text- or image-to-video model"),
+            file_input("vae", "vae", "wan", "The VAE of that model"),
+            file_input("text_encoder", "text_encoders", "umt5", "umt5-xxl for Wan"),
             io.Combo.Input("adapter", options=adapter_files(), tooltip="A file that was made for that model."),
-            io.Combo.Input(
-                "audio_encoder", options=folder_paths.get_filename_list("audio_encoders"),
-                tooltip="The one that the adapter was made with; wav2vec2 for InfiniteTalk and MultiTalk.",
+            file_input(
+                "audio_encoder", "audio_encoders", "wav2vec",
+                "The one that the adapter was made with, wav2vec2 for InfiniteTalk and MultiTalk",
             ),
         ]
         return io.Schema(
@@ -67,33 +71,39 @@ class LoadModels(io.ComfyNode):
             inputs=[
                 io.DynamicCombo.Input(
                     "preset",
-                    options=[io.DynamicCombo.Option("tiny", []), io.DynamicCombo.Option("files", files)],
-                    tooltip="tiny: the cartoon presenter that ships with the pack and runs on a CPU. files: choose your own.",
+                    options=[
+                        io.DynamicCombo.Option(TINY, []),
+                        io.DynamicCombo.Option(FILES, files),
+                        io.DynamicCombo.Option(TINY_BACKBONE, []),
+                    ],
+                    tooltip="tiny: the cartoon presenter that ships with the pack and runs on a CPU. files: choose your own. "
+                    "tiny_backbone: the cartoon presenter before Apply ApoAvatar Adapter, for LoRAs between them.",
                 ),
             ],
             outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output(), io.AudioEncoder.Output()],
         )
 
     @classmethod
-    def execute(cls, preset: dict) -> io.NodeOutput:
-        if preset["preset"] == "tiny":
+    def execute(cls, preset: dict | None = None) -> io.NodeOutput:
+        preset = chosen("preset", preset, (TINY, FILES, TINY_BACKBONE))
+        if preset["preset"] in (TINY, TINY_BACKBONE):
             model = loading.load_diffusion_model(presets.TINY_DIT)
             return io.NodeOutput(
-                loading.apply_adapter(model, presets.TINY_ADAPTER),
+                loading.apply_adapter(model, presets.TINY_ADAPTER) if preset["preset"] == TINY else model,
                 loading.load_tiny_text_encoder(),
                 loading.load_vae(presets.TINY_VAE),
                 LogMelEncoder(),
             )
 
-        def chosen(name: str, folder: str) -> str:
+        def path_in(name: str, folder: str) -> str:
             return folder_paths.get_full_path_or_raise(folder, preset[name])
 
-        model = loading.load_diffusion_model(chosen("diffusion_model", DIFFUSION_MODELS))
+        model = loading.load_diffusion_model(path_in("diffusion_model", DIFFUSION_MODELS))
         return io.NodeOutput(
             loading.apply_adapter(model, path_of(preset["adapter"], ADAPTER_FOLDERS)),
-            loading.load_text_encoder(chosen("text_encoder", "text_encoders"), folder_paths.get_folder_paths("embeddings")),
-            loading.load_vae(chosen("vae", "vae")),
-            loading.load_audio_encoder(chosen("audio_encoder", "audio_encoders")),
+            loading.load_text_encoder(path_in("text_encoder", "text_encoders"), folder_paths.get_folder_paths("embeddings")),
+            loading.load_vae(path_in("vae", "vae")),
+            loading.load_audio_encoder(path_in("audio_encoder", "audio_encoders")),
         )
 
 

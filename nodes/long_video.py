@@ -25,10 +25,10 @@ class LongVideo(io.ComfyNode):
                 io.Guider.Input("guider", tooltip="Any guider with the outputs of ApoAvatar Conditioning: Decoupled CFG Guider."),
                 io.Sampler.Input("sampler", tooltip="From KSampler Select."),
                 io.Sigmas.Input("sigmas", tooltip="The steps of every window, from Basic Scheduler."),
-                io.Audio.Input("audio", tooltip="The film's sound: the recording as it is."),
+                io.Audio.Input("audio", tooltip="The film's sound, as it is: the recording of the voice."),
                 io.Int.Input(
                     "length", default=defaults.frames, min=0, max=10_000_000, step=1,
-                    tooltip="Video frames of the film; 0 for as long as the voice.",
+                    tooltip="Video frames of the film; 0 for as long as audio.",
                 ),
                 io.Int.Input(
                     "motion_frames", default=defaults.motion_frames, min=1, max=33, step=4,

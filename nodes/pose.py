@@ -18,6 +18,7 @@ from ..apoavatar_core.pose.following import follow
 from ..apoavatar_core.pose.mediapipe import Holistic
 from ..apoavatar_core.pose.openpose_drawing import CONTROLNET_AUX, SDPOSE, draw_openpose
 from ..apoavatar_core.pose.overlay import laid_over
+from .choices import chosen
 from .saying import saying
 
 PoseKeypoint = io.Custom("POSE_KEYPOINT")
@@ -122,7 +123,8 @@ class ExtractPose(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, frames: torch.Tensor, pose_model: str, person: dict, bboxes=None) -> io.NodeOutput:
+    def execute(cls, frames: torch.Tensor, pose_model: str, person: dict | None = None, bboxes=None) -> io.NodeOutput:
+        person = chosen("person", person, (LARGEST, INDEX, NEAREST, WHOLE_PICTURE))
         frames = frames[..., :3]
         with on_device(Path(folder_paths.get_full_path_or_raise(POSE_MODELS, pose_model))) as model:
             boxes = boxes_found(model, frames, person) if bboxes is None else boxes_given(bboxes, frames, person)

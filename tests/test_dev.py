@@ -9,11 +9,13 @@ import time
 import zipfile
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from devtools import comfyui_source, demo, environment
 from devtools.environment import Layout, Step
-from devtools.errors import SetupError
+from devtools.errors import SetupError, WorkflowError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -223,9 +225,17 @@ def test_frame_count_is_the_nearest_the_vae_can_make(seconds, fps, frames):
     ("arguments", "message"),
     [
         (["demo", "--image", "nowhere.png"], "there is no file nowhere.png"),
+        (["demo", "--audio", "."], "--audio: there is no file ."),
+        (["demo", "--pose", "nowhere.mp4"], "there is no file nowhere.mp4"),
         (["demo", "--seconds", "nan"], "invalid positive float"),
         (["demo", "--steps", "0"], "invalid positive int"),
+        (["demo", "--size", "128"], "128 is no size: give width and height as multiples of 16"),
+        (["demo", "--size", "0x128"], "0x128 is no size"),
+        (["demo", "--size", "120x128"], "120x128 is no size"),
+        (["demo", "--fit", "stretch"], "invalid choice: 'stretch'"),
         (["demo", "--out", "film.gif"], "the film is an MP4, and film.gif says something else"),
+        (["demo", "--out", "."], "--out: . is a folder"),
+        (["demo", "--out", "film"], "the film is an MP4, and film says something else: use a name that ends in .mp4"),
         (["demo", "--unknown"], "unrecognized arguments: --unknown"),
     ],
 )
@@ -233,3 +243,17 @@ def test_wrong_arguments_are_refused_before_any_setup(arguments, message):
     result = subprocess.run([sys.executable, ROOT / "dev.py", *arguments], capture_output=True, text=True, timeout=30)
     assert result.returncode == 2
     assert message in result.stderr
+
+
+def test_sound_that_comfyui_cannot_load_is_refused_before_it_starts(tmp_path):
+    speech = ROOT / "workflows" / "assets" / "speech.wav"
+    rate, samples = wavfile.read(speech)
+    wavfile.write(tmp_path / "8 bit.wav", rate, (samples // 256 + 128).astype(np.uint8))
+    wavfile.write(tmp_path / "empty.wav", rate, samples[:0])
+    (tmp_path / "text.wav").write_text("no sound")
+    for name, words in (("8 bit", "8 bits a sample, which ComfyUI does not load: save it with 16"),
+                        ("empty", "no sound in it"), ("text", "no sound in it")):  # fmt: skip
+        with pytest.raises(WorkflowError, match=rf"--audio: {name}\.wav has {words}"):
+            demo.refuse_unreadable_sound(tmp_path / f"{name}.wav")
+    demo.refuse_unreadable_sound(speech)
+    demo.refuse_unreadable_sound(None)

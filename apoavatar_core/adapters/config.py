@@ -30,6 +30,7 @@ class AdapterConfig:
     keys_know_places: the keys of Eq. 6 get the (y, x) of their token. Files from before these four lack them.
     fps, window: frame rate and number of video frames of the training examples. highest_fps: the highest frame rate, where they have
         several; fps is then the lowest.
+    width, height: of the training examples in pixels. Files from before these two lack them, and other projects' do.
     """
 
     backbone_dim: int
@@ -55,3 +56,5 @@ class AdapterConfig:
     leading_latents: int = 0
     reference_latent: bool = False
     highest_fps: float | None = None
+    width: int | None = None
+    height: int | None = None

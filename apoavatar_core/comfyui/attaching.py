@@ -9,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 
 from ..adapters import AdapterConfig
-from .conditions import LATENT_CHANNELS
+from .conditions import CLIP_SIZE, LATENT_CHANNELS
 from .continuing import end_with_motion, hold_given, hold_leading
 from .steps import KEY, EmbedPoses, EnterBlocks, InjectAudio, TakeConditions
 from .wan import NO_CLIP_VISION, after_text_attention, before_blocks, has_clip_vision, refuse_other_backbones
@@ -53,6 +53,15 @@ def adapter_in(model: ModelPatcher) -> AdapterConfig:
     return wrappers[0].patcher.model.config
 
 
+def said_of_rate(adapter: AdapterConfig, fps: float) -> list[str]:
+    """That a clip has another frame rate than an adapter was trained on, in a sentence if so."""
+    highest = adapter.highest_fps or adapter.fps
+    if adapter.fps <= fps <= highest:
+        return []
+    trained = f"{adapter.fps:g}" if highest == adapter.fps else f"{adapter.fps:g} to {highest:g}"
+    return [f"The adapter was trained on {trained} frames a second and this film has {fps:g}: set fps to what it was trained on."]
+
+
 def transformer_options(model: ModelPatcher) -> dict:
     """The options that a forward call of this MODEL gets: its patches and its wrappers."""
     return {**model.model_options["transformer_options"], "wrappers": model.wrappers}
@@ -78,3 +87,18 @@ def hint_at_clip_vision(model: ModelPatcher, conditioning: list) -> None:
     blind = any("concat_latent_image" in extras and "clip_vision_output" not in extras for _, extras in conditioning)
     if blind and has_clip_vision(model.get_model_object("diffusion_model")):
         logging.info("ApoAvatar: %s", NO_CLIP_VISION)
+
+
+def untrained_size(model: ModelPatcher, conditioning: list) -> list[str]:
+    """Says if a CONDITIONING is for clips of another width and height than this MODEL's adapter was trained on, as far as both
+    are known.
+    """
+    config = adapter_in(model)
+    trained = config.width, config.height
+    wanted = next((extras[CLIP_SIZE] for _, extras in conditioning if CLIP_SIZE in extras), trained)
+    if None in trained or wanted == trained:
+        return []
+    return [
+        "The clip is {}×{} and the adapter was trained on {}×{}: set that width and height in "
+        "ApoAvatar Conditioning, or expect less of this size.".format(*wanted, *trained)
+    ]

@@ -128,9 +128,9 @@ def empty_latents(clip: ClipShape, vae) -> torch.Tensor:
 
 def pose_of(film: PoseFilm, clip: ClipShape) -> Pose:
     """The part of a film's pose that a clip has, drawn at its size."""
-    frames = held(drawn(part_for(film.film, clip), clip.width, clip.height), clip.frames)
+    frames = held(drawn(part_for(film.film, clip), clip.width, clip.height, film.crop), clip.frames)
     gate = open_gate(clip) if film.gate is None else refocused_gate(film.gate, clip)
-    reference = None if film.reference is None else drawn(film.reference, clip.width, clip.height)
+    reference = None if film.reference is None else drawn(film.reference, clip.width, clip.height, film.crop)
     return Pose(frames, gate, reference, film.dial)
 
 
@@ -146,4 +146,6 @@ def values_of(clip: ClipShape, vae, voice: Voice, pose: Pose | None, portrait: P
             tensors[conditions.REFERENCE_POSE] = pose.reference.movedim(-1, 1)[:, :, None]
     if earlier.latents is not None:
         tensors[conditions.MOTION] = earlier.latents
-    return ClipValues({**portrait.values, conditions.LATENT_CHANNELS: vae.latent_channels}, tensors, portrait.latent)
+    size = {conditions.CLIP_SIZE: (clip.width, clip.height)}
+    values = {**portrait.values, conditions.LATENT_CHANNELS: vae.latent_channels, **size}
+    return ClipValues(values, tensors, portrait.latent)

@@ -33,6 +33,8 @@ MOTION = "apoavatar_motion"
 """[B, C, k, h, w] latents of earlier frames, in the VAE's own scale, that the clip goes on from."""
 LATENT_CHANNELS = "apoavatar_latent_channels"
 """Of the VAE that the conditioning was made with."""
+CLIP_SIZE = "apoavatar_clip_size"
+"""Width and height in pixels that the conditioning was made for."""
 REFERENCE_LATENT = "reference_latent"
 """ComfyUI's own: [B, 16, h, w], the latent of the portrait alone, for models with a `ref_conv`."""
 IMAGE_KEYS = ("concat_latent_image", "clip_vision_output", "reference_latents")

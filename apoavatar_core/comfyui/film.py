@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,3 +69,8 @@ class Film:
 def with_film(conditioning: list, film: Film, clip: ClipValues) -> list:
     """CONDITIONING with what is known of a clip and of the film that it belongs to."""
     return with_conditions(node_helpers.conditioning_set_values(conditioning, {**clip.values, FILM: film}), clip.tensors)
+
+
+def film_in(conditions: Iterable[dict]) -> Film | None:
+    """The film that these conditions, or CONDITIONING's extras, are of; None if they come from other nodes."""
+    return next((condition[FILM] for condition in conditions if FILM in condition), None)

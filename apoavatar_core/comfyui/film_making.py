@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +15,18 @@ import torch
 from comfy_api.latest import InputImpl
 
 from ..conditioning.pose import Pictures, PoseFilm, fit_of, length_of, refocused_gate
-from ..conditioning.voice import frames_of_voice
 from ..grid import round_to_clip_length
 from ..long_video.folder import FilmFolder, open_film
 from ..long_video.hashing import stable_hash
 from ..long_video.segments import Encoding, Sound, frame_rate
 from ..long_video.state import KeptFile
 from ..long_video.windows import Window, windows_of
-from .attaching import adapter_in
+from .attaching import adapter_in, said_of_rate, untrained_size
 from .clip_values import Earlier
 from .film import Film
 from .fingerprint import facts
 from .told_progress import Progress
-from .windowed_sampling import GoingOn, Sampling, film_in, going_on, sample_window
+from .windowed_sampling import GoingOn, Sampling, film_of, going_on, sample_window
 
 NAME = "long_video"
 CARRIED = "motion"
@@ -42,7 +42,7 @@ class LongVideo:
     Attributes:
         sampling: how each window is.
         sound: what is heard with it: AUDIO.
-        frames: of the whole film; 0 for as long as the voice.
+        frames: of the whole film; 0 for as long as the sound.
         motion_frames: of the window before with which a window begins, at most.
         crf: x264's quality.
     """
@@ -60,11 +60,14 @@ class LongVideo:
             ValueError: the guider's model or conditioning is none of this pack's; the gate is shorter than the film.
             OSError: the disk is full.
         """
-        film = film_in(self.sampling.guider)
+        film = film_of(self.sampling.guider)
         refuse_continued(film)
-        frames = self.frames or frames_of_voice(film.voice, film.fps)
-        said = said_of(film, frames)
-        how = going_on(adapter_in(self.sampling.guider.model_patcher), film.window, self.motion_frames)
+        frames = self.frames or self.frames_of_sound(film.fps)
+        adapter = adapter_in(self.sampling.guider.model_patcher)
+        model, conditions = self.sampling.guider.model_patcher, self.sampling.guider.original_conds.values()
+        size = untrained_size(model, [(None, condition) for told in conditions for condition in told])
+        said = said_of_rate(adapter, film.fps) + size + said_of(film, frames)
+        how = going_on(adapter, film.window, self.motion_frames)
         encoding = Encoding(frame_rate(film.fps), self.crf)
         key, settings = self.identity(film, how, frames)
         path = Path(folder_paths.get_temp_directory()) / f"apoavatar_{NAME}_{key[:16]}.mp4"
@@ -77,6 +80,10 @@ class LongVideo:
             folder.join(path, encoding.rate, Sound(self.sound["waveform"][0], self.sound["sample_rate"]))
             folder.finish()
         return InputImpl.VideoFromFile(str(path)), said
+
+    def frames_of_sound(self, fps: float) -> int:
+        """How many video frames, at least one, it takes to show all of it; as many as the gate has of the same sound."""
+        return math.ceil(round(self.sound["waveform"].shape[-1] / self.sound["sample_rate"] * fps, 6)) or 1
 
     def identity(self, film: Film, how: GoingOn, frames: int) -> tuple[str, dict[str, str]]:
         """A hash of everything that the film's pictures follow from, and the same in words."""
@@ -124,7 +131,7 @@ def facts_of_pose(pose: PoseFilm) -> list:
         elif isinstance(source, io.BytesIO):
             source = source.getvalue()
         film = [film.shown, source]
-    return [film, pose.gate, pose.reference, pose.dial]
+    return [film, pose.gate, pose.reference, pose.dial, pose.crop]
 
 
 NOT_OF_THE_FILM = {"model_patcher", "model_options", "original_conds", "conds", "inner_model", "loaded_models"}

@@ -18,7 +18,7 @@ from ..adapters import AdapterConfig
 from ..grid import video_frames
 from .clip_values import ClipValues, Earlier
 from .conditions import MOTION, with_conditions
-from .film import FILM, Film
+from .film import FILM, Film, film_in
 
 SHORTEST_LEARNED = 5
 """Frames, two latents: fewer are the portrait's own (see `continuing.refuse_other_lengths`)."""
@@ -59,17 +59,16 @@ def going_on(adapter: AdapterConfig, window: int, motion_frames: int) -> GoingOn
     return GoingOn(window, overlap, learned)
 
 
-def film_in(guider) -> Film:
+def film_of(guider) -> Film:
     """The film that the conditioning of a GUIDER is of.
 
     Raises:
         ValueError: it comes from other nodes.
     """
-    for conditions in guider.original_conds.values():
-        for condition in conditions:
-            if FILM in condition:
-                return condition[FILM]
-    raise ValueError("The guider's conditioning is not of ApoAvatar Conditioning: connect that node's outputs to the guider.")
+    film = film_in(condition for conditions in guider.original_conds.values() for condition in conditions)
+    if film is None:
+        raise ValueError("The guider's conditioning is not of ApoAvatar Conditioning: connect that node's outputs to the guider.")
+    return film
 
 
 def with_clip(guider, clip: ClipValues):
@@ -96,20 +95,16 @@ def _of_clip(conditions: list[dict], clip: ClipValues) -> list:
 
 def given_as_inpainting(clip: ClipValues, latents: torch.Tensor) -> ClipValues:
     """A clip for a model that did not learn to go on: its first latents are these, kept as ComfyUI's inpainting keeps what
-    a noise mask leaves out, and the image condition shows the first of them in the place of the portrait.
+    a noise mask leaves out. The image condition stays the portrait's: with the film's own last frame there, colours drift by
+    twice as much from window to window.
     """
     count = latents.shape[2]
     samples = clip.latent["samples"].clone()
     samples[:, :, :count] = latents.to(samples)
     mask = torch.ones_like(samples[:, :1])
     mask[:, :, :count] = 0
-    values = dict(clip.values)
-    if "concat_latent_image" in values:
-        image = values["concat_latent_image"].clone()
-        image[:, :, :1] = latents[:, :, :1].to(image)
-        values["concat_latent_image"] = image
     tensors = {name: tensor for name, tensor in clip.tensors.items() if name != MOTION}
-    return replace(clip, values=values, tensors=tensors, latent={**clip.latent, "samples": samples, "noise_mask": mask})
+    return replace(clip, tensors=tensors, latent={**clip.latent, "samples": samples, "noise_mask": mask})
 
 
 def seeded(noise, index: int):

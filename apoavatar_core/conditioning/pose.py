@@ -20,6 +20,7 @@ from ..pose.track_gaps import filled
 from ..pose.track_time import resampled
 from ..refocusing import Gate
 from .clip import ClipShape
+from .cropping import Crop
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class PoseFilm:
         gate: of the whole voice; None to follow the pose as it is.
         reference: the pose of the portrait, which UniAnimate fits the frames to; None without one.
         dial: how strongly it acts, and when.
+        crop: the part that the portrait is cropped to, for what has the portrait's shape; None for the middle.
         said: what was done to make it fit, in sentences.
     """
 
@@ -83,6 +85,7 @@ class PoseFilm:
     gate: Gate | None = None
     reference: Followed | Tensor | None = None
     dial: PoseDial = PoseDial()
+    crop: Crop | None = None
     said: list[str] = field(default_factory=list)
 
 
@@ -149,11 +152,15 @@ def portrait_of(pose: Any) -> Followed | Tensor:
     return Followed([person], canvas, 0)
 
 
-def drawn_keypoints(film: Followed, width: int, height: int) -> Tensor:
-    """Keypoints as IMAGE [T, height, width, 3] in OpenPose colours. Of another shape than the clip they are scaled to cover it
-    and cropped in the middle, as a portrait is.
+def drawn_keypoints(film: Followed, width: int, height: int, crop: Crop | None = None) -> Tensor:
+    """Keypoints as IMAGE [T, height, width, 3] in OpenPose colours. Those of the portrait's shape are cropped as the portrait is;
+    others are scaled to cover the clip and cropped in the middle.
     """
-    people = [in_middle_of(person, film.canvas or (width, height), width, height) for person in film.people]
+    canvas = film.canvas or (width, height)
+    if crop is not None and not crop.is_middle and crop.fits(*canvas):
+        people = [crop.keypoints(person) for person in film.people]
+    else:
+        people = [in_middle_of(person, canvas, width, height) for person in film.people]
     return torch.from_numpy(render_pose(people, width, height)).float() / 255
 
 

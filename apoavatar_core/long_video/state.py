@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ..files import sync_folder, write_whole
 from ..settings import Count, NotNegative, Settings, WholeNumber
@@ -19,11 +20,12 @@ class KeptFile(Settings):
     """A file beside the state, and what tells whether it is still as it was written.
 
     Attributes:
+        name: no path, for a state is a file that anybody may have written.
         size: bytes.
         sha256: of its content.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^\d{6,}\.(mp4|safetensors)$")]
     size: WholeNumber
     sha256: str
 
@@ -32,8 +34,7 @@ class KeptFile(Settings):
         return cls(name=path.name, size=path.stat().st_size, sha256=_sha256(path))
 
     def is_whole_in(self, folder: Path) -> bool:
-        # The name comes from a file that anybody may have written.
-        path = folder / Path(self.name).name
+        path = folder / self.name
         return path.is_file() and path.stat().st_size == self.size and _sha256(path) == self.sha256
 
 

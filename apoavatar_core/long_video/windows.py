@@ -49,7 +49,7 @@ def windows_of(film_frames: int, window: int, overlap: int, done: int = 0, index
         film_frames: of the whole film, ≥ 1.
         window: frames of a window, 4n + 1.
         overlap: frames that a window takes over from the one before, 0 … window − 1.
-        done: frames that the film has; 0 before the first window, else at least `overlap`.
+        done: frames that the film has; 0 before the first window, else at least `overlap` or the whole film.
         index: the number of the next window.
 
     Raises:
@@ -61,7 +61,7 @@ def windows_of(film_frames: int, window: int, overlap: int, done: int = 0, index
         raise ValueError(f"window is {window} frames: use 4n + 1, such as 81.")
     if not 0 <= overlap < window:
         raise ValueError(f"overlap is {overlap} frames: use 0 to {window - 1}, less than a window.")
-    if done and done < overlap:
+    if 0 < done < min(overlap, film_frames):
         raise ValueError(f"The film has {done} frames so far, and overlap is {overlap}: use an overlap of at most {done}.")
     windows = []
     while done < film_frames:

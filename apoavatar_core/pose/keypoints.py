@@ -25,7 +25,7 @@ _FRAME_KEYS = {
     "right_hand": "hand_right_keypoints_2d",
     "face": "face_keypoints_2d",
 }
-_LANDMARKS = 68  # face landmarks without the two pupils
+LANDMARKS = 68  # face landmarks without the two pupils
 _BODY_25 = 25
 _FROM_BODY_25 = (*range(8), *range(9, 19))  # without the middle of the hips, and without the feet
 
@@ -174,7 +174,7 @@ def _read_person(person: Any) -> np.ndarray:
             "POSE_KEYPOINT output of Extract Pose, DWPose or SDPose."
         )
     groups = {group: _read_group(person.get(key), group) for group, key in _FRAME_KEYS.items()}
-    if len(groups["face"]) == _LANDMARKS:
+    if len(groups["face"]) == LANDMARKS:
         groups["face"] = np.concatenate([groups["face"], groups["body"][[RIGHT_EYE, LEFT_EYE]]])
     return np.concatenate([groups[group] for group in GROUPS])
 
@@ -193,7 +193,7 @@ def _read_group(flat: Any, group: str) -> np.ndarray:
         return np.zeros((count, 3), dtype=np.float32)
     if group == "body" and len(values) == _BODY_25:
         values = values[list(_FROM_BODY_25)]
-    allowed = (_LANDMARKS, count) if group == "face" else (count,)
+    allowed = (LANDMARKS, count) if group == "face" else (count,)
     if len(values) not in allowed:
         raise ValueError(
             f"The pose's {group} has {len(values)} keypoints instead of {' or '.join(map(str, allowed))}: extract the "

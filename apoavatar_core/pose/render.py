@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import colorsys
-import math
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from .keypoints import GROUPS, VISIBLE, PersonKeypoints
 
@@ -32,8 +32,8 @@ BLUE, WHITE = (0, 0, 255), (255, 255, 255)
 
 _LIMB_BRIGHTNESS = 0.6  # DWPose's, so that joints stand out from limbs
 _LANDMARKS = 68  # pupils are body points already
-_FARTHEST = 100.0  # pictures beyond the canvas from which no limb reaches into it, and OpenCV's integers overflow soon
-_SHIFT = 4  # OpenCV takes fixed-point coordinates with this many fractional bits
+_FULLER = (0.125, 0.0625, 0.5)  # pixels that limbs' half widths, dots' radii and bones' widths gain, as smooth outlines do
+_FARTHEST = 100.0  # pictures beyond the canvas from which no limb reaches into it, and the drawing's integers overflow soon
 
 
 def refuse_empty(width: int, height: int) -> None:
@@ -60,26 +60,24 @@ def render_pose(people: Sequence[PersonKeypoints], width: int, height: int) -> n
         ValueError: when width or height is not positive.
     """
     refuse_empty(width, height)
-    import cv2
-
-    zoom = 4 if min(width, height) <= 256 else 2
+    zoom = 8 if min(width, height) <= 256 else 4
     frames = np.empty((len(people), height, width, 3), dtype=np.uint8)
     for frame, person in zip(frames, people):
-        canvas = np.zeros((height * zoom, width * zoom, 3), dtype=np.uint8)
-        _draw_person(canvas, person, stick=zoom * max(1.5, min(width, height) / 128 * 2))
-        frame[:] = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+        canvas = Image.new("RGB", (width * zoom, height * zoom))
+        _draw_person(canvas, person, max(1.5, min(width, height) / 128 * 2), zoom)
+        frame[:] = canvas.reduce(zoom)
     return frames
 
 
-def _draw_person(canvas: np.ndarray, person: PersonKeypoints, stick: float) -> None:
-    """Draw onto canvas [H, W, 3] in place; `stick` is the limbs' width in its pixels."""
-    import cv2
-
-    scale = np.array([canvas.shape[1], canvas.shape[0]])
-    places = person.points[:, :2] * scale - 0.5  # OpenCV's pixel centres are at whole numbers
+def _draw_person(canvas: Image.Image, person: PersonKeypoints, stick: float, zoom: int) -> None:
+    """Draw onto the canvas in place; `stick` is the limbs' width in the picture's pixels, and the canvas `zoom` times larger."""
+    draw = ImageDraw.Draw(canvas)
+    fuller_limb, fuller_dot, fuller_bone = _FULLER
+    limb, bone = zoom * (stick / 2 + fuller_limb), round(zoom * (stick / 3 + fuller_bone))
+    joint, small = zoom * (stick / 2 + fuller_dot), zoom * (stick / 3 + fuller_dot)
+    places = person.points[:, :2] * np.array(canvas.size) - 0.5  # Pillow's pixel centres are at whole numbers
     near = np.abs(person.points[:, :2]).max(1) <= _FARTHEST
     seen = (person.points[:, 2] >= VISIBLE) & near
-    fixed = np.where(near[:, None], np.rint(places * (1 << _SHIFT)), 0).astype(np.int64).tolist()
     starts = dict(zip(GROUPS, np.cumsum([0, *GROUPS.values()]).tolist()))
 
     def visible(group: str, count: int) -> dict[int, int]:
@@ -87,26 +85,23 @@ def _draw_person(canvas: np.ndarray, person: PersonKeypoints, stick: float) -> N
         start = starts[group]
         return {i: start + i for i in np.flatnonzero(seen[start : start + count]).tolist()}
 
-    def dot(point: int, radius: int, colour: tuple[int, int, int]) -> None:
-        cv2.circle(canvas, fixed[point], radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+    def dot(point: int, radius: float, colour: tuple[int, int, int]) -> None:
+        x, y = places[point].tolist()
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
 
-    joint, small = round(stick / 2 * (1 << _SHIFT)), round(stick / 3 * (1 << _SHIFT))
     body = visible("body", GROUPS["body"])
     for (start, end), colour in zip(LIMBS, COLOURS):
         if start in body and end in body:
-            middle, along = (places[start] + places[end]) / 2, places[end] - places[start]
-            corners = _ellipse(middle, np.hypot(*along) / 2, stick / 2, math.atan2(along[1], along[0]))
-            darker = tuple(_LIMB_BRIGHTNESS * value for value in colour)
-            fixed_corners = np.round(corners * (1 << _SHIFT)).astype(np.int32)
-            cv2.fillConvexPoly(canvas, fixed_corners, darker, cv2.LINE_AA, _SHIFT)
+            darker = tuple(round(_LIMB_BRIGHTNESS * value) for value in colour)
+            draw.polygon(_ellipse(places[start], places[end], limb), fill=darker)
     for i, point in body.items():
         dot(point, joint, COLOURS[i])
 
-    thickness = max(1, round(stick / 3))
     for hand in (visible("left_hand", GROUPS["left_hand"]), visible("right_hand", GROUPS["right_hand"])):
         for colour, (start, end) in zip(_BONE_COLOURS, FINGER_BONES):
             if start in hand and end in hand:
-                cv2.line(canvas, fixed[hand[start]], fixed[hand[end]], colour, thickness, cv2.LINE_AA, _SHIFT)
+                ends = (*places[hand[start]].tolist(), *places[hand[end]].tolist())
+                draw.line(ends, fill=colour, width=bone)
         for point in hand.values():
             dot(point, small, BLUE)
 
@@ -115,13 +110,15 @@ def _draw_person(canvas: np.ndarray, person: PersonKeypoints, stick: float) -> N
 
 
 _BONE_COLOURS = [
-    tuple(255 * value for value in colorsys.hsv_to_rgb(bone / len(FINGER_BONES), 1.0, 1.0)) for bone in range(len(FINGER_BONES))
+    tuple(round(255 * value) for value in colorsys.hsv_to_rgb(bone / len(FINGER_BONES), 1.0, 1.0))
+    for bone in range(len(FINGER_BONES))
 ]
 
 
-def _ellipse(centre: np.ndarray, long: float, short: float, angle: float) -> np.ndarray:
-    """Corners [36, 2] of an ellipse with the given half axes, the long one at `angle` radians."""
+def _ellipse(start: np.ndarray, end: np.ndarray, half_width: float) -> list[float]:
+    """36 corners x, y, x, y, … of an ellipse whose long axis joins two places."""
+    middle, along = (start + end) / 2, (end - start) / 2
+    length = np.hypot(*along)
+    across = np.array([-along[1], along[0]]) * (half_width / length) if length else np.zeros(2)
     turn = np.linspace(0, 2 * np.pi, 36, endpoint=False)
-    x, y = long * np.cos(turn), short * np.sin(turn)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    return centre + np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
+    return (middle + np.outer(np.cos(turn), along) + np.outer(np.sin(turn), across)).ravel().tolist()

@@ -10,6 +10,7 @@ import numpy as np
 from .keypoints import PersonKeypoints
 from .layouts import person_from
 from .model import Frames
+from .sampling import bilinear
 
 PADDING = 1.25
 """Sides of the crop in those of the person's box."""
@@ -53,11 +54,9 @@ def cut(picture: np.ndarray, crop: Crop, size: tuple[int, int], *, unbiased: boo
 
     unbiased: the crop reaches from the first to the last pixel's centre (UDP) instead of one pixel further.
     """
-    import cv2
-
-    across, down = ((side - unbiased) / length for side, length in zip(size, (crop.width, crop.height)))
-    matrix = np.array([[across, 0, -across * crop.left], [0, down, -down * crop.top]])
-    return cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR)
+    across, down = ((length / (side - unbiased)) for side, length in zip(size, (crop.width, crop.height)))
+    x, y = np.meshgrid(crop.left + across * np.arange(size[0]), crop.top + down * np.arange(size[1]))
+    return bilinear(picture, x, y, outside="black")
 
 
 class TopDown:

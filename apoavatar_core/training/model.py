@@ -130,10 +130,11 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
             "conditions.leading: only a backbone with a ref_conv sees the portrait where it is not the first frame; give "
             "backbone.new `reference: true`, or leave out all but 1"
         )
+    size = {"width": clips.settings.width, "height": clips.settings.height}
     if config.adapter.new:
-        adapter = new_adapter(config.adapter.new, dit, audio, window, clips.rates, leading)
+        adapter = new_adapter(config.adapter.new, dit, audio, window, clips.rates, size, leading)
     else:
-        adapter = adapter_from_file(config.adapter.file, dit, audio, window, leading)
+        adapter = adapter_from_file(config.adapter.file, dit, audio, window, size, leading)
     model = FlowMatching(dit, adapter, config.loss)
     freeze(model, config.trained)
     if config.precision == "bf16":
@@ -147,6 +148,7 @@ def new_adapter(
     audio: tuple[str, int],
     window: int,
     rates: tuple[float, float],
+    size: dict[str, int],
     leading: Mapping[int, float] | None,
 ) -> ApoAvatarAdapter:
     """An adapter for this backbone, and for this audio encoder's name and width, that leaves the output as it is."""
@@ -162,6 +164,7 @@ def new_adapter(
             fps=rates[0],
             highest_fps=rates[1] if rates[1] > rates[0] else None,
             window=window,
+            **size,
             normalized_pose=True,
             keys_know_places=True,
             **windows_of(dit, leading),
@@ -179,10 +182,15 @@ def windows_of(dit: nn.Module, leading: Mapping[int, float] | None) -> dict[str,
 
 
 def adapter_from_file(
-    path: Path, dit: nn.Module, audio: tuple[str, int], window: int, leading: Mapping[int, float] | None
+    path: Path,
+    dit: nn.Module,
+    audio: tuple[str, int],
+    window: int,
+    size: dict[str, int],
+    leading: Mapping[int, float] | None,
 ) -> ApoAvatarAdapter:
-    """An adapter to go on with, in float32. Its window grows to that of the stages; what is held and what it goes on
-    from becomes what this run trains.
+    """An adapter to go on with, in float32. Its window grows to that of the stages; its size, what is held and what it
+    goes on from become what this run trains.
     """
     config, tensors = read_adapter(path)
     if (config.audio_encoder, config.audio_feature_dim) != audio:
@@ -190,7 +198,7 @@ def adapter_from_file(
             f"adapter: {path} takes audio features of width {config.audio_feature_dim} from {config.audio_encoder}, and the "
             f"clips hold width {audio[1]} from {audio[0]}: prepare the clips with that encoder"
         )
-    adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window), **windows_of(dit, leading)))
+    adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window), **size, **windows_of(dit, leading)))
     adapter.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return adapter
 

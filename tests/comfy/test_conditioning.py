@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 SIDE, FPS = 32, 25.0
+PRESENTER = Path(__file__).resolve().parents[2] / "workflows" / "assets" / "presenter.png"
 FREE, FROM_NOTHING = {"pose_mode": "pose_free"}, {"continue_from": "nothing"}
 
 
@@ -104,7 +107,7 @@ def test_the_speaking_prompt_stands_behind_the_text_where_clip_is_connected(pack
 
 
 @torch.inference_mode()
-def test_the_sampler_is_the_native_nodes_wired_by_hand(comfy, node, clip) -> None:
+def test_the_sampler_is_the_native_nodes_wired_by_hand(pack, node, clip) -> None:
     from comfy_extras.nodes_custom_sampler import BasicScheduler, KSamplerSelect, RandomNoise, SamplerCustomAdvanced
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
@@ -117,18 +120,28 @@ def test_the_sampler_is_the_native_nodes_wired_by_hand(comfy, node, clip) -> Non
     scales = (2.0, 1.5, 3.0, 1.0)
     chosen = {"seed": 7, "steps": 3, "shift": 5.0, "sampler_name": "dpmpp_2m", "scheduler": "beta"}
 
-    def ours(**changed) -> Tensor:
+    def output(**changed):
         execute = nodes.NODE_CLASS_MAPPINGS["ApoAvatarSampler"].execute
-        return execute(model, positive, negative, *scales, latent, **(chosen | changed)).result[0]["samples"]
+        return execute(model, positive, negative, *scales, latent, **(chosen | changed))
+
+    def ours(**changed) -> Tensor:
+        return output(**changed).result[0]["samples"]
 
     (shifted,) = ModelSamplingSD3().patch(model, 5.0)
-    (guider,) = nodes.NODE_CLASS_MAPPINGS["ApoAvatarDecoupledCFGGuider"].execute(shifted, positive, negative, *scales).result
+    guided = nodes.NODE_CLASS_MAPPINGS["ApoAvatarDecoupledCFGGuider"].execute(shifted, positive, negative, *scales)
+    (guider,) = guided.result
     (noise,), (sampler,) = RandomNoise.execute(7).result, KSamplerSelect.execute("dpmpp_2m").result
     (sigmas,) = BasicScheduler.execute(shifted, "beta", 3, 1.0).result
     by_hand = SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent).result[0]["samples"]
     assert torch.equal(ours(), by_hand)
     for change in ({"seed": 8}, {"steps": 4}, {"shift": 2.0}, {"sampler_name": "euler"}, {"scheduler": "simple"}):
         assert not torch.equal(ours(**change), by_hand), f"{change} must matter"
+
+    for said in (guided, output(steps=1)):
+        assert "The clip is 32×32 and the adapter was trained on 128×128" in said.ui.as_dict()["text"][0]
+    untrained_size = pack("apoavatar_core.comfyui.attaching").untrained_size
+    assert untrained_size(model, [[None, {pack("apoavatar_core.comfyui.conditions").CLIP_SIZE: (128, 128)}]]) == []
+    assert untrained_size(model, TEXT) == []
 
 
 def test_every_input_says_what_it_is_for(comfy) -> None:
@@ -205,3 +218,105 @@ def test_pose_frames_of_another_rate_are_brought_to_the_clips(node, vae, keys, r
     greys = grey_at(torch.arange(round(2 * rate)) / rate).view(-1, 1, 1, 1).expand(-1, SIDE, SIDE, 3)
     off = np.abs(shown_greys(node, vae, keys, {"pose": greys, "pose_fps": rate}) - grey_at(np.arange(33) / FPS))
     assert off.max() <= 0.4 / rate / 2 + 1e-5
+
+
+def presenter() -> Tensor:
+    """The workflows' portrait as IMAGE [1, 512, 512, 3]."""
+    return torch.from_numpy(cv2.imread(str(PRESENTER))[..., ::-1].copy()).float()[None] / 255
+
+
+def beside(wall: float, before: int, after: int, picture: Tensor) -> Tensor:
+    """A picture between two walls."""
+    return torch.cat([torch.full((1, 512, width, 3), wall) if width else picture for width in (before, 0, after)], 2)
+
+
+def fit(pack, vae, image: Tensor, width: int = 128, height: int = 128, how: str = "keep person"):
+    return pack("apoavatar_core.comfyui.portraits").fit_portrait(image, width, height, how, vae)
+
+
+def test_a_portrait_of_the_clips_shape_stays_and_nobody_is_looked_for(pack, vae, node, monkeypatch, tmp_path) -> None:
+    import comfy.utils
+
+    for detector in ("MEDIAPIPE", "TINY_POSE"):
+        monkeypatch.setattr(pack("apoavatar_core.comfyui.portraits"), detector, tmp_path / "none.safetensors")
+    small = comfy.utils.common_upscale(presenter().movedim(-1, 1), 128, 128, "bilinear", "center").movedim(1, -1)
+    for how, portrait in (("keep person", small), ("keep person", presenter()), ("pad", presenter())):
+        found = fit(pack, vae, portrait, how=how)
+        assert torch.equal(found.image, small) and found.said == []
+    wide = presenter()[:, :256]
+    native = comfy.utils.common_upscale(wide.movedim(-1, 1), 128, 128, "bilinear", "center").movedim(1, -1)
+    assert torch.equal(fit(pack, vae, wide, how="centre").image, native)
+    film = torch.cat([small[:, :SIDE, :SIDE], torch.full((8, SIDE, SIDE, 3), 0.5)])
+    positive, *_ = made(node, vae, reference_image=small[:, :SIDE, :SIDE])
+    assert torch.equal(positive[0][1]["concat_latent_image"], vae.encode(film))
+
+
+def test_a_wide_portrait_shows_its_person_and_the_pose_of_its_shape_goes_with_it(pack, node, vae, keys) -> None:
+    """The presenter 1200 pixels from the left of a long wall."""
+    portrait = beside(0.5, 1200, 600, presenter())
+    found = fit(pack, vae, portrait)
+    assert abs(found.crop.left - 1200) < 60 and found.crop.shown == (512, 512)
+    assert [sentence for sentence in found.said if "cut round the person" in sentence]
+    assert not fit(pack, vae, portrait, how="pad").crop.is_middle
+
+    keypoints, room = pack("apoavatar_core.pose.keypoints"), pack("nodes.conditioning")
+    person = keypoints.PersonKeypoints.nobody()
+    arm = (found.crop.left + 128) / 2312
+    person.body[3], person.body[4] = (arm, 0.2, 1), (arm, 0.8, 1)
+    pose = [keypoints.to_frame(person, 2312, 512)] * 5
+    render, shape = pack("nodes.pose").RenderPose.execute, pack("apoavatar_core.conditioning.clip").ClipShape(128, 128, 5, FPS)
+
+    def seen(pose_film, **more):
+        film = room.pose_in({"pose_mode": "hard", "pose": pose_film, **more}, FPS, found.crop)
+        return pack("apoavatar_core.comfyui.clip_values").pose_of(film, shape)
+
+    as_keypoints = seen(pose, reference_pose=pose[0])
+    lit = as_keypoints.frames[0].amax(-1).nonzero().float()
+    assert lit[:, 1].mean() == pytest.approx(32, abs=2) and lit[:, 0].mean() == pytest.approx(64, abs=4)
+    assert torch.equal(as_keypoints.reference[0], as_keypoints.frames[0])
+    torch.testing.assert_close(as_keypoints.frames, seen(render(pose, 2312, 512).result[0]).frames, atol=0.3, rtol=0)
+    # A pose of the clip's own shape is not the portrait's: it stays where it is.
+    (square,) = render([keypoints.to_frame(person, 128, 128)], 128, 128).result
+    assert torch.equal(seen(square).frames[:1], square)
+    mode = {"pose_mode": "hard", "pose": pose}
+    positive, *_ = node.execute(TEXT, TEXT, vae, voice(), 128, 128, 5, FPS, mode, FROM_NOTHING, reference_image=portrait).result
+    assert torch.equal(tensor_of(positive, keys.POSE)[0, :3, 0], as_keypoints.frames[0].movedim(-1, 0))
+    assert torch.equal(positive[0][1]["reference_latents"][0], vae.encode(found.image))
+
+
+def test_a_tall_portrait_keeps_its_head_and_a_wide_clip_gets_bars(pack, vae) -> None:
+    tall = torch.cat([presenter(), presenter()[:, -1:].expand(1, 600, 512, 3)], 1)
+    found = fit(pack, vae, tall)
+    assert found.crop.top == 0 and not found.crop.is_padded
+    wide = fit(pack, vae, presenter(), 256, 128)
+    assert wide.crop.is_padded and "without bars" in wide.said[0]
+    # Her picture lies in the middle of a wall of one colour.
+    off = (wide.image[0] - wide.image[0, 0, 0]).abs().amax((0, 2))
+    assert off[:60].max() < 1e-5 and off[-60:].max() < 1e-5 and off[70:186].min() > 0.01
+    nobody = fit(pack, vae, torch.full((1, 400, 200, 3), 0.75))
+    assert nobody.crop.top == 0 and "Nobody was found" in nobody.said[0]
+
+
+def test_a_portrait_that_the_model_does_not_know_is_said(node, vae, pack) -> None:
+    def said(portrait: Tensor) -> str:
+        output = node.execute(TEXT, TEXT, vae, voice(), 128, 128, 5, FPS, FREE, FROM_NOTHING, reference_image=portrait)
+        return "" if output.ui is None else "\n".join(output.ui.as_dict()["text"])
+
+    assert said(presenter()) == ""
+    grey = presenter().mean(-1, keepdim=True).expand(-1, -1, -1, 3)
+    for stranger in (grey, torch.full((1, 128, 128, 3), 0.5), presenter().flip(-1), torch.rand(1, 128, 128, 3)):
+        assert "does not know pictures like the portrait" in said(stranger)
+    few = torch.nn.functional.interpolate(presenter().movedim(-1, 1), (16, 16), mode="area").movedim(1, -1)
+    assert "16×16 pixels of the portrait are too few" in said(few)
+    assert "1×1 pixels of the portrait are too few" in said(torch.full((1, 1, 1, 3), 0.75))
+    assert "2×1 pixels of the portrait are too few" in said(torch.full((1, 1, 100, 3), 0.75))
+
+
+def test_transparent_parts_of_a_portrait_lie_on_white_and_it_is_said(pack, vae) -> None:
+    alpha = torch.ones(1, 512, 512, 1)
+    opaque = fit(pack, vae, torch.cat([presenter(), alpha], -1))
+    assert torch.equal(opaque.image, fit(pack, vae, presenter()).image) and opaque.said == []
+    alpha[:, :, :100] = 0
+    found = fit(pack, vae, torch.cat([presenter(), alpha], -1))
+    assert "white is laid behind it" in found.said[0]
+    assert (found.image[0, :, :24] == 1).all() and torch.equal(found.image[0, :, 30:], opaque.image[0, :, 30:])

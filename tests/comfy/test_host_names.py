@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HOST = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "nodes", "node_helpers", "comfyui_version"}
+HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "node_helpers", "comfyui_version"}
 FILES = [ROOT / "__init__.py", *(path for room in ("apoavatar_core", "nodes", "benchmarks") for path in (ROOT / room).rglob("*.py"))]
 
 
@@ -106,6 +106,11 @@ PARAMETERS = {
     "comfy.conds.CONDRegular._copy_with": "self cond",
     "comfy.samplers.CFGGuider.set_conds": "self positive negative",
     "comfy.samplers.CFGGuider.set_cfg": "self cfg",
+    "comfy.samplers.CFGGuider.inner_set_conds": "self conds",
+    "comfy.samplers.CFGGuider.sample": "self noise latent_image sampler sigmas denoise_mask callback disable_pbar seed",
+    "comfy.model_patcher.ModelPatcher.get_key_patches": "self",
+    "latent_preview.get_previewer": "device latent_format",
+    "server.PromptServer.send_progress_text": "self text node_id",
     "comfy.samplers.calc_cond_batch": "model conds x_in timestep model_options",
     "comfy.samplers.cfg_function": "model cond_pred uncond_pred cond_scale x timestep model_options cond uncond",
     "comfy.model_management.load_models_gpu": "models memory_required",

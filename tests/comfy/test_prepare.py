@@ -380,6 +380,7 @@ def test_clips_of_two_frame_rates_lie_in_two_folders(trainer, config, prepared, 
     run.run()
     written, _ = read_adapter(config.run / "adapter.safetensors")
     assert (written.fps, written.highest_fps) == (24, 25)
+    assert (written.width, written.height) == (64, 64)
     write_tensors(tmp_path / "clips/25/other.safetensors", load_file(path), {"prepared": json.dumps(made)})
     with pytest.raises(ValueError, match="other.safetensors was prepared with fps 24.0, not 25.0"):
         PreparedClips(tmp_path / "clips")

@@ -1,6 +1,7 @@
 """Saved workflows become API prompts that the real ComfyUI takes, checked against its own nodes."""
 import io
 import wave
+from pathlib import Path
 
 import av
 import pytest
@@ -175,3 +176,15 @@ def test_refused_and_failed_prompts_name_the_node(comfy_server, object_info, tmp
     }
     with pytest.raises(WorkflowError, match=r"LoadImage.*broken\.png"):
         comfy_server.queue(workflow.to_prompt(saved, object_info))
+
+
+@pytest.mark.parametrize(
+    ("mode", "left"), [("hard", ["pose", "pose_end_percent", "pose_fps", "pose_start_percent", "pose_strength"]), ("pose_free", [])]
+)
+def test_another_choice_leaves_out_what_it_has_no_use_for(object_info, mode, left):
+    saved = workflow.load(Path(__file__).resolve().parents[2] / "workflows" / "tiny_pose_refocused.json")
+    prompt = workflow.to_prompt(saved, object_info)
+    workflow.choose(prompt, object_info, "ApoAvatarConditioning", "pose_mode", mode)
+    (conditioning,) = workflow.nodes_of(prompt, "ApoAvatarConditioning")
+    found = (name.partition(".") for name in conditioning["inputs"])
+    assert sorted(name for of, dot, name in found if of == "pose_mode" and dot) == left

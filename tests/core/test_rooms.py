@@ -7,7 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "apoavatar_core"
-HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "node_helpers", "server", "execution"}
+HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "node_helpers", "server", "execution",
+    "latent_preview",
+}  # fmt: skip
 """ComfyUI's top-level modules."""
 
 FLOORS = (
@@ -65,6 +67,13 @@ def test_only_one_room_touches_comfyui() -> None:
         if level == 0 and module.split(".")[0] in HOST and room_of(path) != "comfyui"
     }
     assert not touching
+
+
+def test_what_the_nodes_need_is_drawn_without_opencv() -> None:
+    """OpenCV is an extra: two packages fill the same folder, and most users have one of them."""
+    needing = {room_of(path) for path in files() for level, module in imports(path) if level == 0 and module == "cv2"}
+    assert needing == {"synthetic", "data", "tiny", "evaluation", "recipe"}
+    assert not [path for path in (ROOT / "nodes").glob("*.py") for _, module in imports(path) if "cv2" in module]
 
 
 def test_arrows_between_rooms_run_down() -> None:

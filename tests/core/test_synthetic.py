@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-pytest.importorskip("cv2", reason="the synthetic presenter is drawn with OpenCV: pip install opencv-python-headless")
+pytest.importorskip("cv2", reason="the synthetic presenter is drawn with OpenCV: pip install opencv-python")
 
 from apoavatar_core.evaluation.measures import hand_correlation
 from apoavatar_core.gestures import (

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..sampling import bilinear
+
 
 @dataclass(frozen=True)
 class Square:
@@ -99,16 +101,11 @@ def crop(picture: np.ndarray, square: Square, size: int, *, outside: str = "edge
     Returns:
         Uint8 [size, size, 3].
     """
-    import cv2
-
     steps = (np.arange(size) - size / 2) * (square.side / size)
     cosine, sine = math.cos(square.angle), math.sin(square.angle)
     x = np.add.outer(-sine * steps, cosine * steps) + square.x
     y = np.add.outer(cosine * steps, sine * steps) + square.y
-    # Places in 1/32 of a pixel, as MediaPipe's OpenCV rounds them: with exact ones, hands drift off its own by pixels.
-    places = cv2.convertMaps(x.astype(np.float32), y.astype(np.float32), cv2.CV_16SC2)
-    border = {"edge": cv2.BORDER_REPLICATE, "black": cv2.BORDER_CONSTANT}[outside]
-    return cv2.remap(picture, *places, cv2.INTER_LINEAR, borderMode=border)
+    return bilinear(picture, x, y, outside=outside)
 
 
 def _turn(angle: float) -> np.ndarray:
