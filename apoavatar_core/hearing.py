@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .waveform import SAMPLE_RATE, check_waveform, resampled
+from .loudness import integrated_loudness
+from .waveform import SAMPLE_RATE, check_waveform, resampled_pieces
 
 LEVEL_LUFS = -23.0
 """Loudness that every voice is brought to (EBU R 128)."""
@@ -17,16 +21,18 @@ LEVEL_RMS = 10 ** (LEVEL_LUFS / 20)
 """The same as an amplitude: Eq. 2 measures loudness in units of it."""
 SILENT_PEAK = 1e-4
 """Full-scale amplitude (−80 dB) below which a recording holds nothing but its converter's noise."""
-MEASURED_PEAK = 0.25
-"""Full-scale amplitude at which loudness is measured."""
-LOUDNESS_BLOCK = 0.4
-"""Seconds that ITU-R BS.1770 measures loudness over."""
+PIECE = 2**18
+"""Samples of each channel that are joined in one go: an hour is never copied whole."""
 SPEECH_CHUNK = 512
 """Samples that the voice activity model looks at in one go."""
 SPEECH_PROBABILITY = 0.3
 """Below the half at which the model is sure: singing gets less than speech, and music and noise get at most a fifth."""
 SPEECH_CHUNKS = 4
 """So many chunks of speech (0.13 s) make a voice of a sound."""
+STRETCH, OVERLAP = 512, 32
+"""Chunks that the model hears as one recording, and how many of them end the stretch before: it knows the sound by then."""
+STRETCHES = 128
+"""Heard side by side: one after the other, an hour in which nobody speaks takes more than a minute."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,74 +54,111 @@ class HeardVoice:
         return self.samples if self.speaks else np.zeros_like(self.samples)
 
 
-def heard_voice(waveform: Tensor | np.ndarray, sample_rate: float) -> HeardVoice:
+def heard_voice(waveform: Tensor | np.ndarray, sample_rate: float, between: Callable[[], object] = bool) -> HeardVoice:
     """The voice in a sound, its channels joined and without offset.
 
     Args:
         waveform: [S], [C, S] or [1, C, S], at any level.
         sample_rate: Hz.
+        between: is called every fraction of a second; what it raises ends the hearing.
 
     Raises:
         ValueError: the sound is unusable.
     """
     check_waveform(waveform, sample_rate)
-    channels = torch.as_tensor(waveform).detach().to(device="cpu", dtype=torch.float32)
-    recorded = resampled(joined(channels.reshape(-1, channels.shape[-1])), sample_rate)
-    voice = levelled(recorded)
-    return HeardVoice(voice, True) if speaks(voice) else HeardVoice(recorded, False)
+    channels = torch.as_tensor(waveform).detach()
+    channels = channels.reshape(-1, channels.shape[-1])
+    recorded = resampled_pieces(joined(channels, between), channels.shape[1], sample_rate)
+    gain = gain_to_level(recorded)
+    if speaking := speaks(recorded, gain, between):
+        recorded *= gain
+    return HeardVoice(recorded, speaking)
 
 
-def joined(channels: Tensor) -> np.ndarray:
-    """The channels [C, S] as one [S]: their mean after each has lost its offset and an inverted one is turned round.
+def joined(channels: Tensor, between: Callable[[], object] = bool) -> Iterator[np.ndarray]:
+    """The channels [C, S] as one, piece by piece: their mean after each has lost its offset and an inverted one is turned round.
 
     A channel counts as inverted where its sign in the first principal component differs from that of the channel with
     the largest share: what a channel has in common with the others is not to cancel out.
     """
-    centred = channels - channels.mean(dim=1, keepdim=True)
-    if len(centred) == 1:
-        return centred[0].numpy()
-    shares = torch.linalg.eigh(centred @ centred.T).eigenvectors[:, -1]
-    against = shares * shares[shares.abs().argmax()] < 0
-    return torch.where(against[:, None], -centred, centred).mean(dim=0).numpy()
+    means, products = statistics(channels, between)
+    shares = torch.linalg.eigh(products).eigenvectors[:, -1]
+    weights = torch.where(shares * shares[shares.abs().argmax()] < 0, -1.0, 1.0).double() / len(channels)
+    offset = float(weights @ means)
+    for piece in pieces(channels):
+        between()
+        yield (weights.float() @ piece - offset).numpy()
 
 
-def levelled(samples: np.ndarray) -> np.ndarray:
-    """Mono 16 kHz samples [S] brought to LEVEL_LUFS; silence (below SILENT_PEAK) becomes digital silence."""
-    peak = np.abs(samples).max()
-    if peak < SILENT_PEAK:
-        return np.zeros_like(samples)
-    # BS.1770 leaves out what is below an absolute level: relative to the peak the answer is the same at any gain. Its
-    # filters amplify, and torchaudio's clip at 1.
-    scaled = samples * np.float32(MEASURED_PEAK / peak)
-    return scaled * np.float32(10 ** ((LEVEL_LUFS - _loudness(scaled)) / 20))
+def statistics(channels: Tensor, between: Callable[[], object] = bool) -> tuple[Tensor, Tensor]:
+    """Mean of each channel of [C, S], float64 [C], and the sums of the products of two without their means, [C, C].
+
+    Each piece is summed up about its own mean: about zero, an offset would drown what is soft.
+    """
+    count, means, products = 0, torch.zeros(len(channels)).double(), torch.zeros(len(channels), len(channels)).double()
+    for piece in pieces(channels):
+        between()
+        own = piece.mean(dim=1)
+        centred = piece - own[:, None]
+        apart, both = own.double() - means, count + piece.shape[1]
+        products += (centred @ centred.T).double() + torch.outer(apart, apart) * (count * piece.shape[1] / both)
+        means += apart * (piece.shape[1] / both)
+        count = both
+    return means, products
 
 
-def speaks(samples: np.ndarray) -> bool:
-    """Whether somebody speaks in mono 16 kHz samples [S] near LEVEL_LUFS. Music, hiss and hum have no voice."""
-    if not samples.any():
+def pieces(channels: Tensor) -> Iterator[Tensor]:
+    """Channels [C, S] cut into float32 pieces on the CPU."""
+    return (piece.to(device="cpu", dtype=torch.float32) for piece in channels.split(PIECE, dim=1))
+
+
+def gain_to_level(samples: np.ndarray) -> np.float32:
+    """What brings mono 16 kHz samples [S] to LEVEL_LUFS; 0 for silence (below SILENT_PEAK)."""
+    if max(samples.max(), -samples.min()) < SILENT_PEAK:
+        return np.float32(0)
+    return np.float32(10 ** ((LEVEL_LUFS - integrated_loudness(samples)) / 20))
+
+
+def speaks(samples: np.ndarray, gain: float, between: Callable[[], object] = bool) -> bool:
+    """Whether somebody speaks in mono 16 kHz samples [S] that a gain brings near LEVEL_LUFS, or to silence where it is 0.
+
+    Music, hiss and hum have no voice.
+    """
+    if not gain:
         return False
+    enough = min(SPEECH_CHUNKS, -(-len(samples) // SPEECH_CHUNK))
+    return any(found >= enough for found in chunks_of_speech(samples, gain, between))
+
+
+def chunks_of_speech(samples: np.ndarray, gain: float, between: Callable[[], object]) -> Iterator[int]:
+    """How many chunks of speech are found so far, as often as the model answers."""
     model, found = _voice_activity_model(), 0
-    model.reset_states()
-    chunks = torch.from_numpy(np.pad(samples, (0, -len(samples) % SPEECH_CHUNK))).split(SPEECH_CHUNK)
-    with torch.inference_mode():
-        for chunk in chunks:
-            found += model(chunk, SAMPLE_RATE).item() >= SPEECH_PROBABILITY
-            if found == min(SPEECH_CHUNKS, len(chunks)):
-                return True
-    return False
+    chunks, step = -(-len(samples) // SPEECH_CHUNK), STRETCH - OVERLAP
+    for start in range(0, chunks, STRETCHES * step):
+        firsts = torch.arange(start, min(start + STRETCHES * step, chunks), step)
+        stretches = _side_by_side(samples[start * SPEECH_CHUNK :], len(firsts))
+        model.reset_states()
+        for number in range(min(STRETCH, chunks - start)):
+            between()
+            with torch.inference_mode():
+                speech = model(stretches[:, number] * gain, SAMPLE_RATE)[:, 0] >= SPEECH_PROBABILITY
+            # What overlaps was heard with the stretch before, and beyond the end there is nothing.
+            new = (firsts + number < chunks) & ((firsts == 0) | (number >= OVERLAP))
+            found += int((speech & new).sum())
+            yield found
 
 
-def _loudness(samples: np.ndarray) -> float:
-    """Integrated loudness in LUFS of mono 16 kHz samples [S]; a sound shorter than a block is repeated to fill one."""
-    from torchaudio.functional import loudness
-
-    filled = np.resize(samples, max(len(samples), round(LOUDNESS_BLOCK * SAMPLE_RATE)))
-    return float(loudness(torch.from_numpy(filled)[None], SAMPLE_RATE))
+def _side_by_side(samples: np.ndarray, count: int) -> Tensor:
+    """The first stretches of samples, [count, STRETCH, SPEECH_CHUNK]; silence follows the sound."""
+    step = (STRETCH - OVERLAP) * SPEECH_CHUNK
+    length = count * step + OVERLAP * SPEECH_CHUNK
+    known = samples[:length]
+    padded = torch.from_numpy(np.pad(known, (0, length - len(known))))
+    return padded.unfold(0, STRETCH * SPEECH_CHUNK, step).unflatten(1, (STRETCH, SPEECH_CHUNK))
 
 
 @cache
 def _voice_activity_model() -> torch.nn.Module:
-    """Silero's, from its package."""
-    from silero_vad import load_silero_vad
-
-    return load_silero_vad()
+    """Silero's, from its package, which is not imported: that would leave all of PyTorch with a single thread."""
+    package = Path(find_spec("silero_vad").submodule_search_locations[0])
+    return torch.jit.load(package / "data" / "silero_vad.jit", map_location="cpu").eval()

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .grid import AUDIO_RATE
 from .hearing import heard_voice
@@ -24,6 +25,7 @@ class LogMelEncoder:
 
     HOP = SAMPLE_RATE // AUDIO_RATE
     FFT = 1024
+    FRAMES_AT_ONCE = 1000
     LOWEST_HZ = 60.0
     HIGHEST_HZ = 7600.0
     LOUD_PERCENTILE = 95.0
@@ -55,7 +57,7 @@ class LogMelEncoder:
             ValueError: if the sound is unusable.
         """
         samples = torch.from_numpy(heard_voice(audio, sample_rate).samples)
-        sound = self._scaled(self._power(samples))
+        sound = self._scaled(*self._powers(samples))
         features = torch.cat([sound, sound.new_full((1, self.feature_dim), -1.0)])[None]
         return {
             "encoded_audio": features,
@@ -64,31 +66,31 @@ class LogMelEncoder:
             "encoder": self.name,
         }
 
-    def _power(self, samples: Tensor) -> Tensor:
-        """Mean square of each spectral bin, [N, FFT/2 + 1]; a row sums to the mean square of its frame (Parseval)."""
-        window = torch.hann_window(self.FFT)
-        spectrum = torch.stft(
-            samples, self.FFT, self.HOP, window=window, center=True, pad_mode="constant", return_complex=True
-        )
-        power = spectrum.abs().square() * (2 / (self.FFT * window.square().sum()))
-        power[0] /= 2
-        power[-1] /= 2
-        return power.T
+    def _powers(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean square of each frame, [N], and of its bands, [N, 40]. The spectra of an hour at once would fill a gigabyte."""
+        window, filters = torch.hann_window(self.FFT), self._mel_filters()
+        waves = functional.pad(samples, (self.FFT // 2, self.FFT // 2)).unfold(0, self.FFT, self.HOP)
+        whole, bands = [], []
+        for piece in waves.split(self.FRAMES_AT_ONCE):
+            power = torch.fft.rfft(piece * window).abs().square() * (2 / (self.FFT * window.square().sum()))
+            power[:, [0, -1]] /= 2
+            # A frame's bins sum to its mean square (Parseval).
+            whole.append(power.sum(dim=1))
+            bands.append(power @ filters.T)
+        return torch.cat(whole), torch.cat(bands)
 
-    def _scaled(self, power: Tensor) -> Tensor:
-        """Bin powers [N, FFT/2 + 1] → features [N, 40]."""
+    def _scaled(self, frame_power: Tensor, band_power: Tensor) -> Tensor:
+        """Powers of frames and their bands → features [N, 40]."""
         quiet = 10 ** (self.QUIET_DBFS / 10)
-        frame_power = power.sum(dim=1)
         reference = 10 ** (self.REFERENCE_FLOOR_DBFS / 10)
         # The pauses of the clip and the silence it was padded with say nothing about how loud the voice is.
         voiced = frame_power[frame_power > quiet].sqrt().numpy()
         if len(voiced):
             reference = max(reference, float(np.percentile(voiced, self.LOUD_PERCENTILE)) ** 2)
 
-        filters = self._mel_filters()
         # The share of QUIET_DBFS that white noise of that level would put into each band.
-        room_noise = quiet * filters.sum(dim=1) / power.shape[1]
-        bands = (power @ filters.T - room_noise).clamp(min=0) / reference
+        room_noise = quiet * self._mel_filters().sum(dim=1) / (self.FFT // 2 + 1)
+        bands = (band_power - room_noise).clamp(min=0) / reference
         level = 10 * torch.log10(bands.clamp(min=10 ** (self.SILENCE_DB / 10)))
         features = 2 * (level - self.SILENCE_DB) / (self.LOUD_DB - self.SILENCE_DB) - 1
         return features.clamp(-1.0, self.HIGHEST_VALUE).float()

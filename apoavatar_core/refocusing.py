@@ -5,6 +5,7 @@ probability p_t (Eq. 4). Training samples a mask m_t ~ Bernoulli(1 − p_t); inf
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -90,10 +91,7 @@ def refocus(
     Raises:
         ValueError: if the sound, `frames` or `fps` is unusable.
     """
-    loudness = pose_frame_loudness(audio_rms(waveform, sample_rate), frames, fps, config.tau)
-    normalized = normalized_loudness(loudness, config.q_low, config.q_high)
-    dropout = dropout_probability(normalized, config.alpha, config.beta)
-    return Gate(*(values.astype(np.float32) for values in (loudness, normalized, dropout)), fps)
+    return _gate(audio_rms(waveform, sample_rate), frames, fps, config)
 
 
 def gate_of(voice: HeardVoice, frames: int, fps: float, config: RefocusingConfig) -> Gate:
@@ -102,7 +100,8 @@ def gate_of(voice: HeardVoice, frames: int, fps: float, config: RefocusingConfig
     Accents lie above 1 then, where the paper's τ = 8 lets the loudest moment of a pose frame decide; on full-scale
     amplitudes (up to 0.25) Eq. 2 is hardly more than the mean. Where nobody speaks there is silence.
     """
-    return refocus(voice.speech / LEVEL_RMS, SAMPLE_RATE, frames, fps, config)
+    rms = _rms(voice.samples) if voice.speaks else np.zeros(1, np.float32)
+    return _gate(rms / LEVEL_RMS, frames, fps, config)
 
 
 def frames_of(voice: HeardVoice, fps: float) -> int:
@@ -111,19 +110,46 @@ def frames_of(voice: HeardVoice, fps: float) -> int:
     return math.ceil(round(len(voice.samples) / SAMPLE_RATE * fps, 6)) or 1
 
 
+def _gate(rms: np.ndarray, frames: int, fps: float, config: RefocusingConfig) -> Gate:
+    """Eq. 2-4 for the loudness of audio frames [N]."""
+    loudness = pose_frame_loudness(rms, frames, fps, config.tau)
+    normalized = normalized_loudness(loudness, config.q_low, config.q_high)
+    dropout = dropout_probability(normalized, config.alpha, config.beta)
+    return Gate(*(values.astype(np.float32) for values in (loudness, normalized, dropout)), fps)
+
+
 def audio_rms(waveform: Tensor | np.ndarray, sample_rate: float) -> np.ndarray:
     """l_n: root-mean-square amplitude of each audio frame, float32 [1 + S₁₆ₖ // HOP]."""
-    import librosa
-
-    samples = mono_16k(waveform, sample_rate)
-    return librosa.feature.rms(y=samples, frame_length=FRAME, hop_length=HOP, center=True)[0]
+    return _rms(mono_16k(waveform, sample_rate))
 
 
-def log_mean_exp(values: np.ndarray, tau: float) -> float:
-    """LME_τ of Eq. 2, (1/τ) · log(mean(exp(τ·x))), for at least one value: between their mean and their maximum."""
-    values = np.asarray(values, dtype=np.float64)
-    peak = values.max()
-    return float(peak + np.log(np.mean(np.exp(tau * (values - peak)))) / tau)
+def _rms(samples: np.ndarray) -> np.ndarray:
+    """`audio_rms` of mono samples at 16 kHz: each hop is squared once, for all the audio frames that it is in."""
+    whole, rest = np.split(samples, [len(samples) // HOP * HOP])
+    hops = whole.reshape(-1, HOP)
+    squares = np.pad(np.append(np.einsum("hs,hs->h", hops, hops), rest @ rest), FRAME // HOP // 2)
+    sums = np.lib.stride_tricks.sliding_window_view(squares, FRAME // HOP).sum(axis=1)
+    return np.sqrt(sums[: 1 + len(samples) // HOP] / FRAME)
+
+
+def log_mean_exps(values: np.ndarray, windows: Sequence[tuple[int, int]], tau: float) -> np.ndarray:
+    """LME_τ of Eq. 2, (1/τ) · log(mean(exp(τ·x))), over each window: between the mean of its values and their maximum.
+
+    Args:
+        values: [N], none below 0; 0 follows the last.
+        windows: [start, stop) of each, start < N.
+        tau: τ > 0.
+    """
+    starts = np.array([start for start, _ in windows])
+    sizes = np.array([float(stop - start) for start, stop in windows])
+    counts = np.array([min(stop, len(values)) - start for start, stop in windows])
+    # The windows' values one after the other, for windows that share an audio frame or leave some out.
+    firsts = np.cumsum(counts) - counts
+    inside = np.asarray(values, dtype=np.float64)[np.repeat(starts - firsts, counts) + np.arange(counts.sum())]
+    peaks = np.maximum.reduceat(inside, firsts)
+    sums = np.add.reduceat(np.exp(tau * (inside - np.repeat(peaks, counts))), firsts)
+    sums += (sizes - counts) * np.exp(-tau * peaks)
+    return peaks + np.log(sums / sizes) / tau
 
 
 def pose_frame_loudness(rms: np.ndarray, frames: int, fps: float, tau: float) -> np.ndarray:
@@ -150,14 +176,14 @@ def pose_frame_loudness(rms: np.ndarray, frames: int, fps: float, tau: float) ->
     starts = [_ceil_div(t * step.numerator, step.denominator) for t in range(frames + 1)]
 
     loudness = np.zeros(frames)
-    for t, (start, stop) in enumerate(pairwise(starts)):
+    windows = list(pairwise(starts))
+    for t, (start, stop) in enumerate(windows):
         if start == stop:
             # Halfway between two audio frames goes to the later: windows look forward from t/fps.
             start = (2 * t * step.numerator + step.denominator) // (2 * step.denominator)
-            stop = start + 1
-        heard = rms[start:stop]
-        if len(heard):
-            loudness[t] = log_mean_exp(np.pad(heard, (0, stop - start - len(heard))), tau)
+            windows[t] = start, start + 1
+    heard = [window for window in windows if window[0] < len(rms)]
+    loudness[: len(heard)] = log_mean_exps(rms, heard, tau)
     return loudness
 
 

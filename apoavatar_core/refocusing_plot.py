@@ -35,7 +35,10 @@ def plot_gate(voice: np.ndarray, gate: Gate) -> np.ndarray:
 
 def peaks(voice: np.ndarray, seconds: float) -> np.ndarray:
     """The largest |sample| in each of WIDTH equal parts of so many seconds of a voice [S], relative to the largest."""
-    samples = np.zeros(max(round(seconds * SAMPLE_RATE), WIDTH), np.float32)
-    samples[: min(len(voice), len(samples))] = np.abs(voice[: len(samples)])
-    found = np.maximum.reduceat(samples, np.arange(WIDTH) * len(samples) // WIDTH)
+    samples = max(round(seconds * SAMPLE_RATE), WIDTH)
+    starts = np.arange(WIDTH) * samples // WIDTH
+    heard = starts[starts < len(voice)]
+    known = voice[:samples]
+    found = np.zeros(WIDTH, np.float32)
+    found[: len(heard)] = np.maximum(np.maximum.reduceat(known, heard), -np.minimum.reduceat(known, heard))
     return found / max(found.max(), 1e-8)

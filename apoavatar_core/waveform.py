@@ -1,6 +1,7 @@
 """Sound as it enters the method: checked, mixed to mono, resampled to 16 kHz."""
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ def check_waveform(waveform: Tensor | np.ndarray, sample_rate: float) -> None:
         raise ValueError("audio is empty; connect a clip that has sound in it.")
     if waveform.shape[-1] < 2:
         raise ValueError("audio has 1 sample; connect a longer clip.")
-    if not bool(torch.isfinite(_float32(waveform)).all()):
+    if not _is_finite(waveform):
         raise ValueError("audio holds NaN or infinite samples; load or generate the clip again.")
 
 
@@ -49,10 +50,37 @@ def resampled(samples: np.ndarray, sample_rate: float) -> np.ndarray:
     return librosa.resample(samples, orig_sr=sample_rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
 
 
+def resampled_pieces(pieces: Iterable[np.ndarray], samples: int, sample_rate: float) -> np.ndarray:
+    """`resampled` for so many mono samples that come piece by piece, float32, and are never held all at once."""
+    found, end = np.zeros(math.ceil(samples * SAMPLE_RATE / sample_rate), np.float32), 0
+    for piece in pieces if sample_rate == SAMPLE_RATE else _resampling(pieces, sample_rate):
+        ready = piece[: len(found) - end]
+        found[end : end + len(ready)] = ready
+        end += len(ready)
+    return found
+
+
 def check_fps(fps: float) -> None:
     """Raise ValueError unless `fps` is finite and above 0."""
     if not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"fps is {fps}; give the video's frames per second, such as 24.")
+
+
+def _resampling(pieces: Iterable[np.ndarray], sample_rate: float) -> Iterator[np.ndarray]:
+    """What each piece adds at 16 kHz, and then what is left of the last."""
+    import soxr
+
+    stream = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32", "soxr_hq")
+    for piece in pieces:
+        yield stream.resample_chunk(piece)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _is_finite(waveform: Tensor | np.ndarray) -> bool:
+    """Whether all samples are. Their sum is only if they are, and asks for no memory; it may overflow where they are."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(waveform.sum())
+    return math.isfinite(total) or bool(torch.isfinite(_float32(waveform)).all())
 
 
 def _float32(waveform: Tensor | np.ndarray) -> Tensor:

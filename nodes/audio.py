@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from ..apoavatar_core.comfyui.cancelling import end_if_cancelled
 from ..apoavatar_core.hearing import HeardVoice, heard_voice
 from ..apoavatar_core.refocusing import RefocusingConfig, frames_of, gate_of
 from ..apoavatar_core.refocusing_plot import plot_gate
@@ -23,7 +24,7 @@ def voice_in(audio: dict | None) -> HeardVoice:
     """
     if audio is None:
         raise ValueError("audio is missing: connect a node that gives sound (the video may have no sound track).")
-    return heard_voice(audio["waveform"], audio["sample_rate"])
+    return heard_voice(audio["waveform"], audio["sample_rate"], end_if_cancelled)
 
 
 class LoudnessRefocusing(io.ComfyNode):

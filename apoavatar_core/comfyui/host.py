@@ -12,6 +12,9 @@ import torch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+SAMPLING_NODES = {"BasicScheduler": "nodes_custom_sampler.py", "ModelSamplingSD3": "nodes_model_advanced.py"}
+"""A node of each file of ComfyUI's extra nodes that a workflow's sampling is made of."""
+
 
 def use_comfyui() -> None:
     """Make `comfy` importable, from COMFYUI_PATH or the copy that `dev.py` set up, with gradients through its models.
@@ -34,7 +37,7 @@ def use_comfyui() -> None:
 
 
 def nodes_with_pack() -> ModuleType:
-    """ComfyUI's own `nodes` module, with this pack among its NODE_CLASS_MAPPINGS, as its server has it.
+    """ComfyUI's own `nodes` module, with this pack and SAMPLING_NODES among its NODE_CLASS_MAPPINGS, as its server has it.
 
     Raises:
         RuntimeError: ComfyUI could not load the pack.
@@ -47,6 +50,11 @@ def nodes_with_pack() -> ModuleType:
 
     comfy.model_management.in_training = False
     comfy.utils.set_progress_bar_enabled(False)
-    if "ApoAvatarLoadModels" not in nodes.NODE_CLASS_MAPPINGS and not asyncio.run(nodes.load_custom_node(str(REPOSITORY))):
-        raise RuntimeError(f"ComfyUI could not load the pack in {REPOSITORY}: its message is above")
+    extras = Path(nodes.__file__).parent / "comfy_extras"
+    wanted = {node_id: (str(extras / file), "comfy_extras") for node_id, file in SAMPLING_NODES.items()}
+    wanted["ApoAvatarLoadModels"] = str(REPOSITORY), "custom_nodes"
+    for node_id, (path, parent) in wanted.items():
+        loaded = node_id in nodes.NODE_CLASS_MAPPINGS
+        if not loaded and not asyncio.run(nodes.load_custom_node(path, module_parent=parent)):
+            raise RuntimeError(f"ComfyUI could not load {path}: its message is above")
     return nodes

@@ -12,6 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import nn
 
 from ..pose import PoseModel, load_pose_model
+from .cancelling import end_if_cancelled
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def steps_shown(total: int) -> Callable[[int], None]:
     bar = comfy.utils.ProgressBar(total)
 
     def show(done: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        end_if_cancelled()
         bar.update_absolute(done)
 
     return show

@@ -1,10 +1,11 @@
-"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation presenter --json result.json`, `ablate` or `losses`; `voice`
-says what is heard in recordings, `gestures` what gestures voices give.
+"""Measure a model on held-out clips: `python -m apoavatar_core.evaluation presenter --json result.json`, `long`, `ablate` or `losses`;
+`voice` says what is heard in recordings, `gestures` what gestures voices give.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from dataclasses import replace
@@ -38,6 +39,13 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     shipped.add_argument("--json", type=Path, metavar="FILE", help="write the measures here, again after every clip")
     shipped.add_argument("--strips", type=Path, metavar="FOLDER", help="write a picture strip of every clip here")
 
+    lasting = commands.add_parser("long", help="measure films of many windows of the shipped model, at their ends and seams")
+    lasting.add_argument("--seconds", type=positive, nargs="+", default=[20, 60], help="of voice (default: 20 60)")
+    lasting.add_argument("--clips", type=positive, default=2, help="films of each length (default: %(default)s)")
+    lasting.add_argument("--steps", type=positive, help="denoising steps (default: the shipped workflow's)")
+    lasting.add_argument("--json", type=Path, metavar="FILE", help="write the measures here, again after every film")
+    lasting.add_argument("--strips", type=Path, metavar="FOLDER", help="write films and a picture strip of every seam here")
+
     variants = commands.add_parser("ablate", help="train and measure the variants of the paper's Tables 4 and 5")
     variants.add_argument("--config", type=Path, default=ABLATION, metavar="CONFIG.yaml", help="one run's configuration")
     variants.add_argument("--runs", type=Path, default=Path("runs/ablation"), metavar="FOLDER", help="where the runs go")
@@ -63,7 +71,7 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     worth.add_argument("--adapter", type=Path, default=presets.TINY_ADAPTER, metavar="FILE", help="default: the tiny preset's")
     worth.add_argument("--draws", type=positive, default=4, help="of noise for each clip (default: %(default)s)")
 
-    for command in (shipped, variants):
+    for command in (shipped, lasting, variants):
         command.add_argument(
             "--pose-model", type=Path, metavar="FILE", default=presets.TINY_POSE, help="the keypoint network that measures"
         )
@@ -76,6 +84,7 @@ def main() -> None:
     try:
         commands = {
             "presenter": measure_presenter,
+            "long": measure_long,
             "ablate": ablate,
             "losses": measure_losses,
             "voice": measure_voices,
@@ -137,10 +146,7 @@ def measure_losses(arguments: argparse.Namespace) -> None:
 
 def measure_presenter(arguments: argparse.Namespace) -> None:
     network = load_keypoint_network(arguments.pose_model)
-    settings = SamplingSettings()
-    if arguments.steps:
-        settings = replace(settings, steps=arguments.steps)
-    generate = TinyGenerator(settings)
+    generate = TinyGenerator(settings_of(arguments))
     evaluation = presenter.Evaluation([], [])
     for seed in range(arguments.clips):
         started = time.monotonic()
@@ -158,6 +164,39 @@ def measure_presenter(arguments: argparse.Namespace) -> None:
             flush=True,
         )
     print(presenter.table(evaluation.report()))
+
+
+def settings_of(arguments: argparse.Namespace) -> SamplingSettings:
+    """The shipped workflow's, unless the number of steps is given."""
+    return replace(SamplingSettings(), steps=arguments.steps) if arguments.steps else SamplingSettings()
+
+
+def measure_long(arguments: argparse.Namespace) -> None:
+    from . import long
+    from .long_films import LongFilmMaker
+    from .long_measures import seam_strips
+
+    network, make = load_keypoint_network(arguments.pose_model), LongFilmMaker(TinyGenerator(settings_of(arguments)))
+    evaluation = long.Evaluation([], [])
+    for seconds in arguments.seconds:
+        for seed in range(arguments.clips):
+            started = time.monotonic()
+            path, seams = evaluation.add(seed, seconds, make, network)
+            if arguments.strips:
+                name = f"{seconds}s_{seed:02d}"
+                for seam, picture in seam_strips(long.read(path), seams):
+                    write_strip(arguments.strips / f"{name}_seam_{seam:05d}.png", picture)
+                shutil.copyfile(path, arguments.strips / f"{name}.mp4")
+            if arguments.json:
+                presenter.write_report(arguments.json, evaluation.report())
+            found = evaluation.films[-1]
+            print(
+                f"{seconds} s, seed {seed}: {found['frames']} frames, {found['seams']} seams; mouth r {found['mouth_r_first']:.2f} in the "
+                f"first window, {found['mouth_r_last']:.2f} in the last; drift of the wall {found['drift_wall']:.1f}, of the clothes "
+                f"{found['drift_clothes']:.1f}; seams {found['seam_ratio']:.2f}; {time.monotonic() - started:.0f} s",
+                flush=True,
+            )
+    print(long.table(evaluation.report()))
 
 
 def write_strip(path: Path, picture) -> None:

@@ -43,7 +43,7 @@ class TinyGenerator:
     ):
         self.settings = settings
         self.nodes = nodes_with_pack()
-        loaded = self._node("ApoAvatarLoadModels").execute({"preset": "tiny"})
+        loaded = self.node("ApoAvatarLoadModels").execute({"preset": "tiny"})
         self.model, self.clip, self.vae, self.audio_encoder = loaded.result
         if files:
             self.model, self.clip, self.vae = files
@@ -62,7 +62,7 @@ class TinyGenerator:
             For each of MODES and for RECONSTRUCTION uint8 [T, H, W, 3], as many frames and as large as the clip's.
         """
         latents = {mode: self.sample(clip, mode, seed) for mode in MODES}
-        (encoded,) = self._node("VAEEncode")().encode(self.vae, _pictures(clip.frames))
+        (encoded,) = self.node("VAEEncode")().encode(self.vae, image_of(clip.frames))
         latents[RECONSTRUCTION] = encoded["samples"]
         return dict(zip(latents, self.decode(list(latents.values()))))
 
@@ -72,7 +72,7 @@ class TinyGenerator:
 
         In one batch: a single clip takes PyTorch's slow 3-D convolution on CPUs.
         """
-        (pictures,) = self._node("VAEDecode")().decode(self.vae, {"samples": torch.cat(latents)})
+        (pictures,) = self.node("VAEDecode")().decode(self.vae, {"samples": torch.cat(latents)})
         films = pictures[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy()
         return films.reshape(len(latents), -1, *films.shape[1:])
 
@@ -84,9 +84,9 @@ class TinyGenerator:
         features = self.audio_encoder.encode_audio(
             torch.zeros_like(speech) if mode == SILENCE else speech, clip.sample_rate
         )
-        conditioned = self._node("ApoAvatarConditioning").execute(
-            positive=self._encode(clip.caption),
-            negative=self._encode(""),
+        conditioned = self.node("ApoAvatarConditioning").execute(
+            positive=self.text(clip.caption),
+            negative=self.text(""),
             vae=self.vae,
             audio_features=features,
             width=width,
@@ -95,13 +95,13 @@ class TinyGenerator:
             fps=clip.fps,
             pose_mode={"pose_mode": "hard", "pose": clip.keypoints} if mode == HARD else {"pose_mode": "pose_free"},
             continue_from={"continue_from": "nothing"},
-            reference_image=_pictures(clip.frames[:1]),
+            reference_image=image_of(clip.frames[:1]),
             clip=self.clip,
         )
         positive, negative, latent, *_ = conditioned.result
         settings = self.settings
         (samples,) = (
-            self._node("ApoAvatarSampler")
+            self.node("ApoAvatarSampler")
             .execute(
                 self.model,
                 positive,
@@ -121,11 +121,11 @@ class TinyGenerator:
         )
         return samples["samples"]
 
-    def _node(self, node_id: str) -> type:
+    def node(self, node_id: str) -> type:
         return self.nodes.NODE_CLASS_MAPPINGS[node_id]
 
-    def _encode(self, text: str) -> list:
-        return self._node("CLIPTextEncode")().encode(self.clip, text)[0]
+    def text(self, text: str) -> list:
+        return self.node("CLIPTextEncode")().encode(self.clip, text)[0]
 
 
 def model_of(run: Path):
@@ -137,6 +137,6 @@ def model_of(run: Path):
     )
 
 
-def _pictures(frames: np.ndarray) -> torch.Tensor:
+def image_of(frames: np.ndarray) -> torch.Tensor:
     """uint8 [T, H, W, 3] as ComfyUI's IMAGE."""
     return torch.from_numpy(frames.astype(np.float32) / 255)

@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apoavatar_core.hearing import heard_voice, joined, levelled
+from apoavatar_core.hearing import PIECE, chunks_of_speech, gain_to_level, heard_voice, joined, statistics
 from apoavatar_core.log_mel import LogMelEncoder
+from apoavatar_core.loudness import integrated_loudness
 from apoavatar_core.refocusing import RefocusingConfig, frames_of, gate_of
+from apoavatar_core.waveform import check_waveform, resampled, resampled_pieces
 
 RATE = 16_000
 FPS = 24.0
@@ -110,7 +112,7 @@ def test_what_is_no_voice_keeps_its_level() -> None:
 def test_the_level_is_that_of_bs_1770() -> None:
     """A sine of 997 Hz at full scale measures −3.01 LUFS: this is how the recommendation is calibrated."""
     sine = 0.7 * np.sin(2 * np.pi * 997 * np.arange(RATE) / RATE).astype(np.float32)
-    amplitude = levelled(sine).std() * math.sqrt(2)
+    amplitude = (gain_to_level(sine) * sine).std() * math.sqrt(2)
     assert 20 * math.log10(amplitude) - 3.01 == pytest.approx(-23.0, abs=0.1)
 
 
@@ -118,7 +120,7 @@ def test_the_level_is_that_of_bs_1770() -> None:
 @settings(max_examples=30, deadline=None)
 def test_channels_that_share_a_voice_never_cancel(shares: list[float]) -> None:
     voice = torch.sin(torch.arange(1000) * 0.1)
-    sound = joined(torch.tensor(shares)[:, None] * voice + 0.1)
+    sound = np.concatenate(list(joined(torch.tensor(shares)[:, None] * voice + 0.1)))
     expected = np.mean(np.abs(shares)) * (voice - voice.mean()).numpy()
     np.testing.assert_allclose(np.abs(sound), np.abs(expected), atol=1e-5)
 
@@ -126,3 +128,89 @@ def test_channels_that_share_a_voice_never_cancel(shares: list[float]) -> None:
 @pytest.mark.parametrize("samples", [2, 100, 600, 3000])
 def test_the_shortest_sounds_are_heard(samples: int) -> None:
     assert heard_voice(SPEECH[:samples], SPEECH_RATE).samples.shape == (math.ceil(samples * RATE / SPEECH_RATE),)
+
+
+@pytest.mark.parametrize("make", [lambda: SPEECH, lambda: SPEECH[20_000:23_000], room, music], ids=["voice", "short", "room", "music"])
+@pytest.mark.parametrize("level", [1.0, 1e-3])
+def test_loudness_is_that_of_torchaudio(make, level: float) -> None:
+    from torchaudio.functional import loudness
+
+    sound = make()
+    peak = np.abs(sound).max()
+    filled = torch.from_numpy(np.resize(sound, max(len(sound), 6400)) * np.float32(0.25 / peak))[None]
+    expected = float(loudness(filled, RATE)) + 20 * math.log10(level * peak / 0.25)
+    assert integrated_loudness(sound * np.float32(level)) == pytest.approx(expected, abs=0.01)
+
+
+def test_a_drift_that_no_block_is_loud_enough_for_has_a_level() -> None:
+    drift = np.sin(np.arange(8 * RATE) / RATE).astype(np.float32)
+    assert np.isfinite(heard_voice(drift, RATE).samples).all()
+
+
+def test_pieces_add_up_to_the_whole_sound() -> None:
+    """An offset a hundred times as large as the voice does not drown what channels have in common."""
+    generator = np.random.default_rng(3)
+    channels = generator.standard_normal((2, 2 * PIECE + 999)).astype(np.float32) * 1e-2
+    channels[1] += 1 - 0.5 * channels[0]
+    means, products = statistics(torch.from_numpy(channels))
+    exact = channels.astype(np.float64)
+    np.testing.assert_allclose(means, exact.mean(axis=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(products, np.cov(exact) * (exact.shape[1] - 1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000.5])
+def test_resampled_in_pieces_as_in_one(rate: float) -> None:
+    sound = np.random.default_rng(4).standard_normal(50_001).astype(np.float32)
+    pieces = np.split(sound, [1, 700, 33_333])
+    np.testing.assert_allclose(resampled_pieces(iter(pieces), len(sound), rate), resampled(sound, rate), atol=1e-6)
+
+
+def test_side_by_side_as_much_is_speech_as_chunk_by_chunk() -> None:
+    """Silero's package, which hears a recording from its first chunk to its last."""
+    threads = torch.get_num_threads()
+    from silero_vad import load_silero_vad
+
+    torch.set_num_threads(threads)
+    voice = librosa.resample(SPEECH, orig_sr=SPEECH_RATE, target_sr=RATE)
+    voice /= 14 * voice.std()
+    # Across the borders of stretches, and up to the last chunk, which is not full.
+    sound = np.concatenate([hiss(14, 1e-3), voice[: 4 * RATE], hiss(10, 1e-3), voice[: 4 * RATE], hiss(7.01, 1e-3), voice[:9000]])
+    model = load_silero_vad()
+    chunks = torch.from_numpy(np.pad(sound, (0, -len(sound) % 512))).split(512)
+    with torch.inference_mode():
+        expected = sum(model(chunk, RATE).item() >= 0.3 for chunk in chunks)
+    assert expected > 100
+    assert list(chunks_of_speech(sound, 1.0, bool))[-1] == pytest.approx(expected, abs=3)
+
+
+def test_a_word_after_an_hour_is_heard(monkeypatch) -> None:
+    """With rounds of two stretches the hour is over after 31 seconds."""
+    monkeypatch.setattr("apoavatar_core.hearing.STRETCHES", 2)
+    voice = librosa.resample(SPEECH, orig_sr=SPEECH_RATE, target_sr=RATE)
+    assert not heard_voice(hiss(40, 1e-4), RATE).speaks
+    assert heard_voice(np.concatenate([hiss(40, 1e-4), voice[:RATE]]), RATE).speaks
+
+
+def test_hearing_can_be_ended_at_any_time() -> None:
+    class Cancelled(Exception):
+        pass
+
+    def cancel_after(calls: int):
+        counted = iter(range(calls))
+
+        def between() -> None:
+            if next(counted, None) is None:
+                raise Cancelled
+
+        return between
+
+    sound = np.stack([hiss(20)] * 2)
+    for calls in (0, 3, 200):
+        with pytest.raises(Cancelled):
+            heard_voice(sound, RATE, cancel_after(calls))
+
+
+def test_the_largest_numbers_are_finite() -> None:
+    check_waveform(np.full(10, 3e38, np.float32), RATE)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        check_waveform(np.array([3e38, 3e38, np.inf, -np.inf], np.float32), RATE)

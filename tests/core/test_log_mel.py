@@ -126,3 +126,10 @@ def test_waveforms_come_with_or_without_channels_and_batch(shape: tuple[int, ...
 def test_unusable_sound_is_refused(waveform: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LogMelEncoder().encode_audio(waveform, 16_000)
+
+
+def test_a_long_voice_is_heard_as_if_at_once(monkeypatch) -> None:
+    sound = noise(2.0, -20) * torch.linspace(0, 1, 32_000)
+    at_once = encode(sound)
+    monkeypatch.setattr(LogMelEncoder, "FRAMES_AT_ONCE", 7)
+    torch.testing.assert_close(encode(sound), at_once, atol=1e-5, rtol=0)

@@ -1,0 +1,25 @@
+"""The film that `dev.py bench long` measures, at its smallest."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def folders(comfy):
+    import folder_paths
+
+    before = folder_paths.get_output_directory(), folder_paths.get_temp_directory()
+    yield
+    folder_paths.set_output_directory(before[0])
+    folder_paths.set_temp_directory(before[1])
+
+
+def test_model_and_vae_are_timed_in_every_window(folders) -> None:
+    from benchmarks import long_film
+
+    found = long_film.made(seconds=4.0, side=32, steps=1)
+    assert found["frames"][:-1] == [49] * (len(found["frames"]) - 1) and len(found["frames"]) >= 2
+    assert len(found["windows"]) == len(found["frames"]) and min(found["windows"]) > 0
+    assert 0 < found["inside"] < found["seconds"] and sum(found["windows"]) <= found["seconds"]
+    assert found["peak_ram"] > 2**27
