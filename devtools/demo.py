@@ -131,14 +131,12 @@ def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfySe
 
 
 def set_seconds(prompt: dict, seconds: float) -> None:
-    """Sets the frame count of every node of the pack that has one; clips that Long Video strings together stay as long as they
-    are.
+    """Sets the frame count of every node of the pack that has one. Where Long Video is among them its own is enough: the clips
+    that it strings together and the gate stay those of the whole voice.
     """
     frames = frame_count(seconds, workflow.get_input(prompt, "ApoAvatarConditioning", "fps"))
-    strung = bool(workflow.nodes_of(prompt, "ApoAvatarLongVideo"))
-    for node in prompt.values():
-        if strung and node["class_type"] == "ApoAvatarConditioning":
-            continue
+    whole = workflow.nodes_of(prompt, "ApoAvatarLongVideo")
+    for node in whole or prompt.values():
         for name in FRAME_COUNT_INPUTS:
             if node["class_type"].startswith("ApoAvatar") and name in node["inputs"]:
                 workflow.set_input(prompt, node["class_type"], name, frames)

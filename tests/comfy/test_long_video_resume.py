@@ -79,5 +79,5 @@ def test_a_film_whose_server_was_killed_goes_on_and_is_the_same(comfy_server, pr
     # Under another name the same picture is new to the server's cache, and the film is made from its beginning.
     whole = prompt_for(comfy_server, "same_presenter.png")
     entry = comfy_server.queue(whole)
-    assert demo.sentences(entry, whole) == []
+    assert not any("goes on" in sentence for sentence in demo.sentences(entry, whole))
     np.testing.assert_array_equal(film_of(comfy_server, entry), found)
