@@ -60,7 +60,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "apoavatar_core/long_video/segments.py": (f"{CORE}/test_film_segments.py",),
     "apoavatar_core/long_video/state.py": (f"{CORE}/test_film_folder.py",),
     "apoavatar_core/long_video/folder.py": (f"{CORE}/test_film_folder.py",),
-    "apoavatar_core/long_video/source_film.py": (f"{CORE}/test_source_film.py",),
     "apoavatar_core/locks.py": (f"{CORE}/test_film_folder.py",),
     "apoavatar_core/film.py": (f"{CORE}/test_video_folder.py",),
     "apoavatar_core/data/films.py": (f"{CORE}/test_video_folder.py",),

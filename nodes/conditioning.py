@@ -5,12 +5,22 @@ from __future__ import annotations
 from comfy_api.latest import Input, io
 
 from ..apoavatar_core.comfyui.clip_values import Earlier, earlier_frames, portrait_in
-from ..apoavatar_core.comfyui.film import Film, Portraits, with_film
+from ..apoavatar_core.comfyui.film import Film, PortraitFilm, Portraits, with_film
 from ..apoavatar_core.comfyui.film_time import pictures_at
-from ..apoavatar_core.comfyui.portraits import fit_portrait
+from ..apoavatar_core.comfyui.pictures import fitted
+from ..apoavatar_core.comfyui.portraits import FittedPortrait, fit_portrait
 from ..apoavatar_core.conditioning.clip import ClipShape, refuse_parts_of_tokens
 from ..apoavatar_core.conditioning.cropping import CENTRE, KEEP_PERSON, PAD, Crop
-from ..apoavatar_core.conditioning.pose import PoseDial, PoseFilm, film_of, fit_of, length_of, portrait_of, said_of_pictures
+from ..apoavatar_core.conditioning.pose import (
+    Pictures,
+    PoseDial,
+    PoseFilm,
+    film_of,
+    fit_of,
+    length_of,
+    portrait_of,
+    said_of_pictures,
+)
 from ..apoavatar_core.conditioning.voice import Voice, frames_of_voice, voice_of
 from ..apoavatar_core.grid import FRAMES_PER_LATENT, round_to_clip_length
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
@@ -49,12 +59,33 @@ def pose_in(choice: dict, fps: float, crop: Crop | None = None) -> PoseFilm | No
     dial = PoseDial(*(usual if choice.get(name) is None else choice[name] for name, usual in DIAL.items()))
     pose, reference = choice["pose"], choice.get("reference_pose")
     if isinstance(pose, Input.Video):
-        film = pictures_at(pose, fps)
+        film = pictures_at(pose, fps, "pose")
         said = said_of_pictures(film)
     else:
         film, said = film_of(pose, choice.get("pose_fps") or fps, fps)
     gate = choice["gate"] if choice["pose_mode"] == REFOCUSED else None
     return PoseFilm(film, gate, None if reference is None else portrait_of(reference), dial, crop, said)
+
+
+def portrait_shown(image, source: Pictures | None, width: int, height: int, fit: str, vae) -> FittedPortrait | None:
+    """The portrait, or the first picture of a film in its place; None without either.
+
+    Raises:
+        ValueError: there are both.
+    """
+    if source is None:
+        return None if image is None else fit_portrait(image, width, height, fit, vae)
+    if image is not None:
+        raise ValueError("reference_image and source_video both say who speaks: connect one of them.")
+    return fit_portrait(source.part(0, 1), width, height, fit, vae)
+
+
+def said_of_source(source: Pictures | None, voice: Voice, fps: float) -> list[str]:
+    """How a film in the portrait's place fits the voice, in a sentence where it is shorter."""
+    frames = frames_of_voice(voice, fps)
+    if source is None or len(source) + FRAMES_PER_LATENT > frames:
+        return []
+    return [f"source_video lasts {len(source) / fps:.1f} s and the voice {frames / fps:.1f} s: from there on its last picture stays."]
 
 
 def length_for(length: int, voice: Voice, fps: float, start: int) -> int:
@@ -177,6 +208,11 @@ class Conditioning(io.ComfyNode):
                     tooltip="For a portrait of another shape than the clip. keep person: cut round head, shoulders and hands, "
                     "padded where they would not fit. centre: the middle. pad: all of it, with bars.",
                 ),
+                io.Video.Input(
+                    "source_video", optional=True,
+                    tooltip="A film in the place of reference_image, to dub: its body stays and the lips follow the voice. Every window "
+                    "of Long Video begins from the film's picture of that moment.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
@@ -192,7 +228,7 @@ class Conditioning(io.ComfyNode):
     def execute(
         cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode: dict | None = None,
         continue_from: dict | None = None, reference_image=None, clip_vision_output=None, clip=None, fit=KEEP_PERSON,
-        **_of_other_choices,
+        source_video=None, **_of_other_choices,
     ) -> io.NodeOutput:
         """ComfyUI hands over links that a prompt of its HTTP API still holds for another pose_mode or continue_from."""
         pose_mode = chosen("pose_mode", pose_mode, (POSE_FREE, HARD, REFOCUSED))
@@ -200,14 +236,21 @@ class Conditioning(io.ComfyNode):
         refuse_parts_of_tokens(width, height, vae.spacial_compression_encode())
         earlier = earlier_in(continue_from, vae, width, height)
         voice = voice_of(audio_features)
-        shown = None if reference_image is None else fit_portrait(reference_image, width, height, fit or KEEP_PERSON, vae)
-        portrait = Portraits(
-            lambda frames: portrait_in(ClipShape(width, height, frames, fps), vae, shown and shown.image, clip_vision_output)
-        )
+        source = None if source_video is None else pictures_at(source_video, fps, "source_video")
+        shown = portrait_shown(reference_image, source, width, height, fit or KEEP_PERSON, vae)
+
+        def encoded(frames: int, image):
+            return portrait_in(ClipShape(width, height, frames, fps), vae, image, clip_vision_output)
+
+        if source is None:
+            portrait = Portraits(lambda frames: encoded(frames, shown and shown.image))
+        else:
+            portrait = PortraitFilm(source, lambda frames, image: encoded(frames, fitted(image, width, height, shown.crop)))
         window = round_to_clip_length(length or LONGEST_WINDOW)
         film = Film(vae, voice, pose_in(pose_mode, fps, shown and shown.crop), portrait, width, height, fps, window, earlier.start)
         frames = length_for(length, voice, fps, earlier.start)
         values = film.clip(frames, earlier)
         positive, negative = (with_film(text, film, values) for text in (speaking(positive, clip), negative))
-        said = saying("ApoAvatar Conditioning", (shown.said if shown else []) + changes_to(length, film, frames))
+        about_portrait = [*(shown.said if shown else []), *said_of_source(source, voice, fps)]
+        said = saying("ApoAvatar Conditioning", about_portrait + changes_to(length, film, frames))
         return io.NodeOutput(positive, negative, values.latent, earlier.overlap, frames, fps, ui=said)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import node_helpers
+import torch
 
 from ..conditioning.clip import ClipShape
-from ..conditioning.pose import PoseFilm
+from ..conditioning.pose import Pictures, PoseFilm
 from ..conditioning.voice import Voice
 from .clip_values import ClipValues, Earlier, Portrait, pose_of, values_of
 from .conditions import with_conditions
@@ -25,10 +26,38 @@ class Portraits:
         """encode: makes it for a clip of so many frames."""
         self._encode, self._longest, self._found = encode, 0, None
 
-    def of(self, frames: int) -> Portrait:
+    def of(self, frames: int, start: int = 0) -> Portrait:
+        """What a clip of so many frames is shown, wherever in the film it begins."""
         if frames > self._longest:
             self._found, self._longest = self._encode(frames), frames
         return self._found.cut(frames)
+
+    def facts(self, frames: int) -> Any:
+        """What clips of so many frames follow from."""
+        return vars(self.of(frames))
+
+
+@dataclass(frozen=True, eq=False)
+class PortraitFilm:
+    """A film in the portrait's place, whose body is kept while the lips follow the voice: each clip is shown the picture of the
+    moment at which it begins, as InfiniteTalk was trained to dub films.
+
+    Attributes:
+        pictures: the film at the frame rate of the one that is made.
+        encode: makes the portrait of a picture, IMAGE [1, H, W, 3], for a clip of so many frames.
+    """
+
+    pictures: Pictures
+    encode: Callable[[int, torch.Tensor], Portrait]
+
+    def of(self, frames: int, start: int = 0) -> Portrait:
+        """What a clip of so many frames is shown that begins with frame `start`; after the film's end, its last picture."""
+        number = min(start, len(self.pictures) - 1)
+        return self.encode(frames, self.pictures.part(number, number + 1))
+
+    def facts(self, frames: int) -> Any:
+        """What clips follow from."""
+        return vars(self.of(frames)), self.pictures
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +77,7 @@ class Film:
     vae: Any
     voice: Voice
     pose: PoseFilm | None
-    portrait: Portraits
+    portrait: Portraits | PortraitFilm
     width: int
     height: int
     fps: float
@@ -63,7 +92,7 @@ class Film:
         """What a clip of so many frames (4n + 1) is made from that goes on from what came before."""
         shape = self.shape(earlier.start, frames)
         pose = None if self.pose is None else pose_of(self.pose, shape)
-        return values_of(shape, self.vae, self.voice, pose, self.portrait.of(frames), earlier)
+        return values_of(shape, self.vae, self.voice, pose, self.portrait.of(frames, earlier.start), earlier)
 
 
 def with_film(conditioning: list, film: Film, clip: ClipValues) -> list:

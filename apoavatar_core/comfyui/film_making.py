@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import comfy.model_management
 import folder_paths
 import torch
 from comfy_api.latest import InputImpl
 
-from ..conditioning.pose import Pictures, PoseFilm, fit_of, length_of, refocused_gate
+from ..conditioning.pose import PoseFilm, fit_of, length_of, refocused_gate
 from ..grid import round_to_clip_length
 from ..long_video.folder import FilmFolder, open_film
 from ..long_video.hashing import stable_hash
@@ -115,32 +112,15 @@ class LongVideo:
             "vae": [film.vae.latent_channels, film.vae.patcher],
             "voice": [film.voice.rows, film.voice.silence, film.voice.rate],
             "pose": film.pose and facts_of_pose(film.pose),
-            "portrait": vars(film.portrait.of(how.window)),
+            "portrait": film.portrait.facts(how.window),
         }
         hashes = {name: stable_hash(facts(value)) for name, value in everything.items()}
         return stable_hash(hashes), words | {name: digest[:8] for name, digest in hashes.items() if name != "words"}
 
 
-def hashed_file(file: BinaryIO) -> str:
-    """A hash of its content, read a block at a time."""
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 def facts_of_pose(pose: PoseFilm) -> list:
-    """A pose film without how its pictures are read."""
-    film = pose.film
-    if isinstance(film, Pictures):
-        source = film.source
-        if isinstance(source, str):
-            with open(source, "rb") as file:
-                source = hashed_file(file)
-        elif isinstance(source, io.BytesIO):
-            source = source.getvalue()
-        film = [film.shown, source]
-    return [film, pose.gate, pose.reference, pose.dial, pose.crop]
+    """A pose film without the sentences about it."""
+    return [pose.film, pose.gate, pose.reference, pose.dial, pose.crop]
 
 
 NOT_OF_THE_FILM = {"model_patcher", "model_options", "original_conds", "conds", "inner_model", "loaded_models"}

@@ -12,9 +12,9 @@ from comfy_api.latest import Input, InputImpl
 from ..conditioning.pose import Pictures
 
 
-def pictures_at(video: Input.Video, fps: float) -> Pictures:
+def pictures_at(video: Input.Video, fps: float, name: str) -> Pictures:
     """A film of `fps` frames a second: the picture of the VIDEO that is nearest to each time t / fps, for as many as fit into it.
-    Each picture counts from its own time on, also in films of variable frame rate.
+    Each picture counts from its own time on, also in films of variable frame rate. name: the input that it comes from.
 
     Raises:
         ValueError: it has no pictures.
@@ -22,7 +22,7 @@ def pictures_at(video: Input.Video, fps: float) -> Pictures:
     file = _file_of(video)
     begins = _uniform(video) if file is None else file.begins
     if len(begins) == 0:
-        raise ValueError("pose is a video without pictures: load another one.")
+        raise ValueError(f"{name} is a video without pictures: load another one.")
     usual = 1 / float(video.get_frame_rate())
     times = np.arange(max(1, round((begins[-1] + usual) * fps))) / fps
     shown = np.searchsorted((begins[:-1] + begins[1:]) / 2, times, side="left")

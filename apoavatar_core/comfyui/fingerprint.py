@@ -6,6 +6,8 @@ tensors, those of LoRAs too, every number counts.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -14,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
+
+from ..conditioning.pose import Pictures
 
 SAMPLE = 64
 """Numbers of a weight that count."""
@@ -48,9 +52,22 @@ def facts(value: Any, depth: int = DEEPEST) -> Any:
         closure = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
         owner = getattr(value, "__self__", None)
         return [f"{value.__module__}.{value.__qualname__}", inside(closure), inside(owner)]
+    if isinstance(value, Pictures):
+        return [value.shown, inside(content_of(value.source))]
     if isinstance(value, (torch.dtype, torch.device)):
         return str(value)
     return [type(value).__qualname__, inside(getattr(value, "__dict__", {}))]
+
+
+def content_of(source: Any) -> Any:
+    """What a film's pictures are read from, by its content: a file is read a block at a time."""
+    if isinstance(source, str):
+        digest = hashlib.sha256()
+        with open(source, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+    return source.getvalue() if isinstance(source, io.BytesIO) else source
 
 
 def facts_of_model(model: ModelPatcher, depth: int = DEEPEST) -> dict[str, Any]:

@@ -320,3 +320,31 @@ def test_transparent_parts_of_a_portrait_lie_on_white_and_it_is_said(pack, vae) 
     found = fit(pack, vae, torch.cat([presenter(), alpha], -1))
     assert "white is laid behind it" in found.said[0]
     assert (found.image[0, :, :24] == 1).all() and torch.equal(found.image[0, :, 30:], opaque.image[0, :, 30:])
+
+
+class TestAFilmInThePortraitsPlace:
+    """Dubbing: `source_video` has a picture a frame, of which each window shows the one that it begins with."""
+
+    @pytest.fixture
+    def source(self):
+        from comfy_api.latest import InputImpl
+        from comfy_api.latest._util import VideoComponents
+
+        return InputImpl.VideoFromComponents(VideoComponents(images=numbered(20) * 5, audio=None, frame_rate=Fraction(FPS)))
+
+    def test_each_window_begins_from_the_picture_of_its_moment(self, pack, node, vae, source) -> None:
+        positive = made(node, vae, source_video=source)[0]
+        film, earlier = positive[0][1]["apoavatar_film"], pack("apoavatar_core.comfyui.clip_values").Earlier
+        for start, picture in ((0, 0), (8, 8), (19, 19), (40, 19)):
+            expected = made(node, vae, reference_image=(numbered(20) * 5)[picture : picture + 1])[0][0][1]["concat_latent_image"]
+            found = film.clip(9, earlier(start=start)).values["concat_latent_image"]
+            torch.testing.assert_close(found, expected)
+        assert not torch.equal(film.clip(9).values["concat_latent_image"], expected)
+
+    def test_a_film_and_a_portrait_are_one_too_many(self, node, vae, source) -> None:
+        with pytest.raises(ValueError, match="connect one of them"):
+            made(node, vae, source_video=source, reference_image=numbered(1))
+
+    def test_a_shorter_film_is_said(self, node, vae, source) -> None:
+        said = node.execute(TEXT, TEXT, vae, voice(), SIDE, SIDE, 9, FPS, FREE, FROM_NOTHING, source_video=source).ui
+        assert "source_video lasts 0.8 s and the voice 4.0 s: from there on its last picture stays." in said.as_dict()["text"][0]
