@@ -28,6 +28,8 @@ PANELS = ("through the VAE", "with its pose", "by its voice alone")
 """Of a training's film, side by side."""
 UNDRAWN = {"step", "time", "learning rate", "steps per second"}
 """Numbers of a log that make no curve."""
+DECIBELS = "_db"
+"""How the names of measures of the VAE end in its log."""
 SHOWN = 5
 """Frames of a clip on its contact sheet."""
 STYLE = (
@@ -46,6 +48,7 @@ def write_page(recipe: Recipe, run: RunFolder, progress: Progress, working: Stag
         stage_table(recipe, run, progress, working, logs),
         *section("Curves", curves(run, logs)),
         *section("VAE: held-out clips and their fastest hands, drawn above decoded", newest(run, run.vae, "step_*.png")),
+        quality_table(logs["vae"]),
         *section("Held-out clips, their faster hand enlarged: " + ", ".join(("drawn", *PANELS)), film_sheets(run)),
         measures_table(run),
     ]
@@ -113,6 +116,17 @@ def newest(run: RunFolder, folder: Path, pattern: str) -> Iterator[str]:
     """The picture of the last step that a training left in its folder."""
     for path in sorted(folder.glob(pattern))[-1:]:
         yield f"<p>step {step_of(path)}</p>" + shown(run, f"{folder.name}.png", np.asarray(Image.open(path).convert("RGB")), path.stem)
+
+
+def quality_table(log: list[Entry]) -> str:
+    """PSNRs of the VAE on held-out clips, a row for each time it was measured, the newest on top; "" before the first."""
+    measured = [entry for entry in log if any(name.endswith(DECIBELS) for name in entry)]
+    if not measured:
+        return ""
+    names = [name for name in measured[-1] if name.endswith(DECIBELS)]
+    rows = [row("th", ["step", *(f"{name.removesuffix(DECIBELS)}, dB" for name in names)])]
+    rows += [row("td", [f"{entry['step']:.0f}", *(f"{entry.get(name, math.nan):.2f}" for name in names)]) for entry in reversed(measured)]
+    return f"<table>{''.join(rows)}</table>"
 
 
 def step_of(path: Path) -> int:

@@ -95,6 +95,7 @@ def test_a_run_that_was_killed_ends_with_the_files_of_one_that_was_not(recipe, c
     assert "<td>12 of 12, " in page
     pictures = [word.split("'")[1] for word in page.split("<img ")[1:]]
     assert {"dit_loss.png", "keypoints_loss.png", "vae_loss.png", "vae.png"} < set(pictures)
+    assert "<th>moving, dB</th>" in page
     assert sum(name.startswith("sheet_") for name in pictures) == 1
     assert all((parts / "page" / name).stat().st_size for name in pictures)
     assert "Measures on 1 held-out clips" in page and json.loads((parts / "measures.json").read_text())["clips"] == 1
