@@ -20,6 +20,7 @@ class PreparedClips:
 
     Attributes:
         settings: what made all of them, but for the frame rate.
+        width, height: of their pictures, in pixels.
         rates: lowest and highest frame rate.
         lengths: latent frames of each.
 
@@ -37,6 +38,7 @@ class PreparedClips:
         except ValueError as error:
             raise ValueError(f"data: {error}") from None
         self.settings = made[0][0]
+        self.width, self.height = self.settings.width, self.settings.height
         rate_of = {path.parent: settings.fps for path, (settings, _) in zip(reversed(self.paths), reversed(made))}
         self.rates = min(rate_of.values()), max(rate_of.values())
         for path, (settings, _) in zip(self.paths, made):

@@ -130,7 +130,7 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
             "conditions.leading: only a backbone with a ref_conv sees the portrait where it is not the first frame; give "
             "backbone.new `reference: true`, or leave out all but 1"
         )
-    size = {"width": clips.settings.width, "height": clips.settings.height}
+    size = {"width": clips.width, "height": clips.height}
     if config.adapter.new:
         adapter = new_adapter(config.adapter.new, dit, audio, window, clips.rates, size, leading)
     else:

@@ -156,6 +156,6 @@ def test_notes_link_to_example_files_that_are_served(comfy_server):
 
 def test_every_node_of_the_pack_has_a_help_page(comfy_server):
     nodes = [name for name in comfy_server.object_info() if name.startswith("ApoAvatar")]
-    assert len(nodes) == 13
+    assert len(nodes) == 14
     for name in nodes:
         assert comfy_server.get(f"/extensions/{PACK_LINK_NAME}/docs/{name}.md").startswith(b"# ")

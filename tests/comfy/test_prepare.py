@@ -165,7 +165,8 @@ def test_a_piece_hears_and_weighs_what_the_whole_voice_does_there(encoders, tmp_
     alone = gate_of(heard_voice(voice[5600:12_800], 16_000), 9, FORMAT.fps, RefocusingConfig()).dropout
     assert np.abs(alone - whole[7:16]).max() > 0.1
     heard = voice_of(encoders.audio_encoder.encode_audio(torch.from_numpy(voice)[None, None], 16_000))
-    assert torch.equal(prepared["audio"], voice_windows(heard, 9, FORMAT.fps, 7).half())
+    # A number half-way between two of 16 bits may become either.
+    torch.testing.assert_close(prepared["audio"].float(), voice_windows(heard, 9, FORMAT.fps, 7), atol=1e-3, rtol=0)
 
 
 def test_a_long_voice_is_heard_around_the_piece(encoders) -> None:
