@@ -61,7 +61,6 @@ PARTS: dict[str, tuple[str, ...]] = {
     "apoavatar_core/long_video/state.py": (f"{CORE}/test_film_folder.py",),
     "apoavatar_core/long_video/folder.py": (f"{CORE}/test_film_folder.py",),
     "apoavatar_core/locks.py": (f"{CORE}/test_film_folder.py",),
-    "apoavatar_core/film.py": (f"{CORE}/test_video_folder.py",),
     "apoavatar_core/data/films.py": (f"{CORE}/test_video_folder.py",),
     "apoavatar_core/data/shards.py": (f"{CORE}/test_video_folder.py",),
     "apoavatar_core/data/sources.py": (f"{CORE}/test_video_folder.py", f"{CORE}/test_clip_bank.py"),

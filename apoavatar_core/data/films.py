@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .clips import ClipFormat, StoredClip
-from .film import SpeakingFilm
+from .film import Film
 from .kept_open import KeptOpen
 
 SUFFIX = ".mp4"
@@ -25,7 +25,7 @@ class VideoFolder:
 
     def __init__(self, folder: Path, format: ClipFormat):
         self.folder, self.format = folder, format
-        self._film = KeptOpen(lambda path: SpeakingFilm(path, path.name))
+        self._film = KeptOpen(lambda path: Film(path, path.name))
 
     def names(self) -> list[str]:
         """`<film>_<piece>` of every piece. A film that cannot be opened counts as one, so that loading it says why."""
@@ -52,9 +52,9 @@ class VideoFolder:
 
 
 def pieces(file, name: str, format: ClipFormat) -> int:
-    """How many clips a film (`SpeakingFilm`'s arguments) is cut into, at least one."""
+    """How many clips a film (`Film`'s arguments) is cut into, at least one."""
     try:
-        film = SpeakingFilm(file, name)
+        film = Film(file, name)
     except ValueError:
         return 1
     seconds = film.seconds
@@ -62,7 +62,7 @@ def pieces(file, name: str, format: ClipFormat) -> int:
     return max(1, int(seconds * format.fps / format.frames + 1e-6))
 
 
-def read_piece(film: SpeakingFilm, number: int, format: ClipFormat, sidecar: Sidecar) -> StoredClip:
+def read_piece(film: Film, number: int, format: ClipFormat, sidecar: Sidecar) -> StoredClip:
     """Piece `number` of a film.
 
     Raises:
@@ -89,7 +89,7 @@ def read_caption(content: bytes | None, film: str) -> str:
     return text
 
 
-def read_pose(content: bytes | None, film: SpeakingFilm) -> list[dict] | None:
+def read_pose(content: bytes | None, film: Film) -> list[dict] | None:
     """The OpenPose frames of all frames of a film; None when the film has no pose file."""
     if content is None:
         return None

@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 from .clips import ClipFormat, StoredClip
-from .film import SpeakingFilm
+from .film import Film
 from .films import SIDECARS, SUFFIX, pieces, read_piece
 from .kept_open import KeptOpen
 
@@ -45,7 +45,7 @@ class Shard:
         """One piece of the film of this number."""
         if number != self._number:
             self._close_film()
-            self._number, self._film = number, SpeakingFilm(*self._source(number))
+            self._number, self._film = number, Film(*self._source(number))
         members = self.clips[number]
 
         def sidecar(suffix: str) -> bytes | None:

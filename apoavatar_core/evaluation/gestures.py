@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.film import SpeakingFilm
+from ..data.film import Film
 from ..gestures import Voice, frame_loudness, hear
 from ..gestures.body import SHOULDERS, Arm, lay_on, portrait_body
 from ..gestures.from_voice import Dials, moving_body
@@ -75,7 +75,7 @@ def read_voices(files: Sequence[Path], spoken: int) -> Iterator[tuple[str, np.nd
 
 def watch_film(file: Path, model: Path) -> tuple[FilmStyle, float]:
     """The style of a film of one person, whose pose is extracted from its pictures, and its wrists' `jerk_99`."""
-    film = SpeakingFilm(file, file.name)
+    film = Film(file, file.name)
     stream = film.container.streams.video[0]
     fps = float(stream.average_rate)
     height, width = next(film.container.decode(stream)).to_ndarray(format="rgb24").shape[:2]

@@ -13,17 +13,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 
 from apoavatar_core.data import film as film_module
 from apoavatar_core.data.clips import ClipFormat
-from apoavatar_core.data.film import SpeakingFilm
+from apoavatar_core.data.film import Film, fit
 from apoavatar_core.data.films import VideoFolder
 from apoavatar_core.data.shards import ShardFolder
 from apoavatar_core.data.sources import source_in
-from apoavatar_core.film import Film
 from apoavatar_core.waveform import resampled
 
 SIZE, RATE = 32, 22_050
@@ -207,9 +205,9 @@ def test_a_part_of_the_sound_is_what_decoding_all_of_it_gives(long_film) -> None
 def test_the_sound_of_a_long_film_is_decoded_part_by_part(long_film, monkeypatch) -> None:
     if long_film.suffix == ".mkv":
         pytest.skip("Matroska rounds times, by which parts may be shifted")
-    at_once = SpeakingFilm(long_film, "film").voice.samples
+    at_once = Film(long_film, "film").voice.samples
     monkeypatch.setattr(film_module, "AT_ONCE", 5.0)
-    in_parts = SpeakingFilm(long_film, "film").voice.samples
+    in_parts = Film(long_film, "film").voice.samples
     assert at_once.shape == in_parts.shape and np.abs(at_once).max() > 0.1
     assert np.abs(at_once - in_parts).max() < 1e-4
 
@@ -265,20 +263,12 @@ def test_a_film_that_was_taken_sideways_stands_upright(tmp_path) -> None:
     assert frames[0, :SIZE].mean() > 190 and frames[0, SIZE + 2 :].mean() < 10
 
 
-@pytest.mark.parametrize("sized", [Film.sized, SpeakingFilm.sized])
-def test_a_picture_is_cropped_in_the_middle(sized) -> None:
+def test_a_picture_is_cropped_in_the_middle() -> None:
     picture = np.zeros((40, 100, 3), np.uint8)
     picture[:, 30:70] = 255
-    assert (sized(picture, 20, 20) == 255).all()
-    assert (sized(picture.transpose(1, 0, 2), 20, 20) == 255).all()
-    assert (sized(picture, 50, 20)[:, [0, -1]] == 0).all()
-
-
-def test_a_picture_is_scaled_as_training_does_without_opencv() -> None:
-    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (96, 64, 3), np.uint8), (0, 0), 3)
-    for width, height in ((32, 32), (16, 24), (32, 48)):
-        ours, theirs = (kind.sized(picture, width, height).astype(int) for kind in (Film, SpeakingFilm))
-        assert ours.shape == (height, width, 3) and np.abs(ours - theirs).max() <= 6
+    assert (fit(picture, 20, 20) == 255).all()
+    assert (fit(picture.transpose(1, 0, 2), 20, 20) == 255).all()
+    assert (fit(picture, 50, 20)[:, [0, -1]] == 0).all()
 
 
 @pytest.mark.parametrize(
