@@ -4,7 +4,6 @@ them again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -101,15 +100,12 @@ def write_segment(path: Path, frames: Tensor, encoding: Encoding) -> None:
         container.mux(stream.encode())
 
 
-def join(segments: Sequence[Path], path: Path, rate: Fraction, sound: Sound | None = None, metadata: dict | None = None) -> int:
+def join(segments: Sequence[Path], path: Path, rate: Fraction, sound: Sound | None = None) -> int:
     """Write the segments, one after the other, as one MP4 with the sound; returns its number of frames.
 
     Frame n is shown at exactly n / rate. The sound ends with the film's last frame, or earlier where there is no more of
     it. Pictures are copied as they are; one packet and a moment of sound are in memory at a time. The segments may be
     those of a film that is not finished yet.
-
-    Args:
-        metadata: of the file; what is no text is written as JSON.
 
     Raises:
         ValueError: no segments, or some that were encoded in another way than the first.
@@ -118,10 +114,8 @@ def join(segments: Sequence[Path], path: Path, rate: Fraction, sound: Sound | No
     if not segments:
         raise ValueError("No part of the film is finished yet: let the first window be made.")
     with whole_file(path) as unfinished, av.open(str(segments[0])) as first:
-        options = {"movflags": "use_metadata_tags+faststart"}
+        options = {"movflags": "faststart"}
         with av.open(str(unfinished), "w", format="mp4", options=options) as container:
-            for key, value in (metadata or {}).items():
-                container.metadata[key] = value if isinstance(value, str) else json.dumps(value)
             pictures = container.add_stream_from_template(first.streams.video[0], opaque=True)
             pictures.time_base = 1 / rate
             heard = _Heard(container, sound) if sound is not None else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from fractions import Fraction
@@ -192,13 +191,6 @@ def test_a_sound_that_ends_early_leaves_the_rest_of_the_film_silent(tmp_path) ->
     samples, _ = heard(tmp_path / "film.mp4")
     assert 8000 <= samples.shape[1] < 8000 + 1024
     assert len(pictures(tmp_path / "film.mp4")[0]) == 20
-
-
-def test_metadata_is_written_when_given(tmp_path) -> None:
-    segments = write_film(tmp_path, [2], Encoding(Fraction(25)))
-    join(segments, tmp_path / "film.mp4", Fraction(25), metadata={"prompt": {"1": "a"}, "title": "talk"})
-    with av.open(str(tmp_path / "film.mp4")) as container:
-        assert json.loads(container.metadata["prompt"]) == {"1": "a"} and container.metadata["title"] == "talk"
 
 
 def test_what_cannot_be_joined_is_refused(tmp_path) -> None:
