@@ -28,13 +28,8 @@ class Window:
         """The film's frame after its last."""
         return self.start + self.frames
 
-    @property
-    def new(self) -> slice:
-        """Its frames that the film does not have yet."""
-        return slice(self.overlap, self.frames)
-
     def needed(self, film_frames: int) -> slice:
-        """Those of the `new` that a film of so many frames needs: what is written to disk."""
+        """Its frames that a film of so many frames needs and does not have yet: what is written to disk."""
         return slice(self.overlap, min(self.frames, film_frames - self.start))
 
 

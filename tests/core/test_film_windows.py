@@ -25,7 +25,7 @@ def test_every_frame_of_the_film_is_made_exactly_once(plan) -> None:
         assert window.index == number and window.stop == shown[-1] + 1
         assert shown[: window.overlap] == film[len(film) - window.overlap :]
         assert window.overlap == (overlap if film else 0)
-        assert shown[window.new] == list(range(len(film), window.stop))
+        assert shown[window.overlap :] == list(range(len(film), window.stop))
         film += shown[window.needed(film_frames)]
     assert film == list(range(film_frames))
 
