@@ -40,7 +40,7 @@ class Portraits:
 @dataclass(frozen=True, eq=False)
 class PortraitFilm:
     """A film in the portrait's place, whose body is kept while the lips follow the voice: each clip is shown the picture of the
-    moment at which it begins, as InfiniteTalk was trained to dub films.
+    moment at which it begins, as in InfiniteTalk's video mode.
 
     Attributes:
         pictures: the film at the frame rate of the one that is made.
