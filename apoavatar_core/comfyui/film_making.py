@@ -18,6 +18,7 @@ from ..long_video.folder import FilmFolder, open_film
 from ..long_video.hashing import stable_hash
 from ..long_video.segments import Encoding, Sound, frame_rate
 from ..long_video.windows import Window, windows_of
+from ..waveform import check_waveform
 from .attaching import adapter_in, said_of_rate, untrained_size
 from .clip_values import Earlier
 from .film import Film
@@ -54,10 +55,11 @@ class LongVideo:
         """The film as VIDEO, in ComfyUI's temp folder, and what there is to say about it.
 
         Raises:
-            ValueError: the guider's model or conditioning is none of this pack's; the gate is shorter than the film.
+            ValueError: the guider's model or conditioning is none of this pack's; the gate is shorter than the film; the sound
+                is unusable.
             OSError: the disk is full.
         """
-        film = film_of(self.sampling.guider)
+        film, sound = film_of(self.sampling.guider), sound_of(self.sound)
         refuse_continued(film)
         frames = self.frames or self.frames_of_sound(film.fps)
         adapter = adapter_in(self.sampling.guider.model_patcher)
@@ -67,14 +69,16 @@ class LongVideo:
         how = going_on(adapter, film.window, self.motion_frames)
         encoding = Encoding(frame_rate(film.fps), self.crf)
         key, settings = self.identity(film, how, frames)
-        path = Path(folder_paths.get_temp_directory()) / f"apoavatar_{NAME}_{key[:16]}.mp4"
+        # A film of its own for each sound: what an earlier one made may not be saved yet.
+        told = stable_hash([key, sound.rate, sound.waveform])
+        path = Path(folder_paths.get_temp_directory()) / f"apoavatar_{NAME}_{told[:16]}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_film(unfinished_films(), NAME, key, settings) as folder:
             said += folder.said
             for sentence in folder.said:
                 logging.info("Long Video: %s", sentence)
             said += list(_windows(self.sampling, film, how, frames, folder, encoding))
-            folder.join(path, encoding.rate, Sound(self.sound["waveform"][0], self.sound["sample_rate"]))
+            folder.join(path, encoding.rate, sound)
             folder.finish()
         return InputImpl.VideoFromFile(str(path)), said
 
@@ -116,6 +120,16 @@ class LongVideo:
         }
         hashes = {name: stable_hash(facts(value)) for name, value in everything.items()}
         return stable_hash(hashes), words | {name: digest[:8] for name, digest in hashes.items() if name != "words"}
+
+
+def sound_of(audio: dict) -> Sound:
+    """AUDIO as a film's sound, looked at before the first window is made.
+
+    Raises:
+        ValueError: it is empty, holds NaN, or has a number of channels that MP4 cannot have.
+    """
+    check_waveform(audio["waveform"], audio["sample_rate"])
+    return Sound(audio["waveform"][0], audio["sample_rate"])
 
 
 def facts_of_pose(pose: PoseFilm) -> list:

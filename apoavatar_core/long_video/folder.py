@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -89,7 +89,7 @@ class FilmFolder:
         if before:
             (self.path / before.name).unlink(missing_ok=True)
 
-    def join(self, path: Path, rate: Fraction, sound: Sound | None = None, metadata: dict | None = None) -> int:
+    def join(self, path: Path, rate: Fraction, sound: Sound | None = None) -> int:
         """Write what is finished as one film with its sound; see `segments.join`.
 
         Raises:
@@ -97,12 +97,14 @@ class FilmFolder:
             OSError: the disk is full or fails; the windows stay.
         """
         with self._writing():
-            return join(self.segments, path, rate, sound, metadata)
+            return join(self.segments, path, rate, sound)
 
     def finish(self) -> None:
-        """Remove the folder: the film is where it belongs."""
+        """Remove the folder, and the one that held it if that is empty now: the film is where it belongs."""
         _clear(self.path, keep={LOCK})
         shutil.rmtree(self.path, ignore_errors=True)  # a system that does not remove open files leaves an empty lock
+        with suppress(OSError):
+            self.path.parent.rmdir()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -78,7 +78,38 @@ def test_a_film_is_as_long_as_its_voice(nodes_by_id, preset, folders, frames: in
     parts = video.get_components()
     assert len(parts.images) == frames and parts.frame_rate == FPS
     assert abs(parts.audio["waveform"].shape[-1] / 16_000 - frames / FPS) < 1 / FPS + 0.03
-    assert not list((folders / "output").glob("apoavatar_unfinished/*"))
+    assert not list((folders / "output").iterdir())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        (lambda sound: sound.expand(1, 7, -1), "give \\[channels, samples\\] with 1 to 6 or 8 channels"),
+        (lambda sound: torch.cat([sound, sound.new_full((1, 1, 1), torch.nan)], -1), "audio holds NaN"),
+        (lambda sound: sound[..., :0], "audio is empty"),
+    ],
+)
+def test_a_sound_that_no_film_can_have_is_refused_before_the_first_window(nodes_by_id, preset, folders, broken, sentence) -> None:
+    audio = voice(0.3)
+    positive, negative, *_ = conditioned(nodes_by_id, preset, audio)
+    parts = sampling(nodes_by_id, preset, positive, negative)
+    with pytest.raises(ValueError, match=sentence):
+        nodes_by_id["ApoAvatarLongVideo"].execute(*parts, {**audio, "waveform": broken(audio["waveform"])}, 0, 5, 0.0)
+    assert not (folders / "output").exists()
+
+
+@torch.inference_mode()
+def test_the_same_pictures_with_another_sound_are_another_film(nodes_by_id, preset) -> None:
+    audio = voice(5 / FPS)
+    positive, negative, *_ = conditioned(nodes_by_id, preset, audio)
+    parts = sampling(nodes_by_id, preset, positive, negative)
+    loud, soft = (
+        nodes_by_id["ApoAvatarLongVideo"].execute(*parts, {**audio, "waveform": level * audio["waveform"]}, 0, 5, 0.0).result[0]
+        for level in (1.0, 0.1)
+    )
+    peaks = [video.get_components().audio["waveform"].abs().max() for video in (loud, soft)]
+    assert peaks[0] > 3 * peaks[1]
 
 
 @torch.inference_mode()
