@@ -67,7 +67,8 @@ class LoudnessRefocusing(io.ComfyNode):
             outputs=[
                 GateType.Output(display_name="gate", tooltip="For the gate input of ApoAvatar Conditioning."),
                 io.Image.Output(display_name="plot", tooltip="The waveform with the keep weight over it."),
-                io.Float.Output(display_name="keep_weights", is_output_list=True, tooltip="1 − p for every frame."),
+                # One list, not a FLOAT per frame: what nodes that take a weight for each frame expect.
+                io.Float.Output(display_name="keep_weights", tooltip="1 − p for every frame, as one list."),
             ],
         )
 

@@ -177,7 +177,9 @@ class Seen:
 
     @property
     def keep(self) -> np.ndarray:
-        return np.array([float(weight) for weight in self.text("keep")])
+        """A clip's weights; the node that shows them ran once, on all of them."""
+        (weights,) = self.text("keep")
+        return np.array(json.loads(weights))
 
     @property
     def pose(self) -> list[dict]:
