@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import comfy.model_management
+import comfy.ops
 import comfy.utils
 from comfy.model_patcher import ModelPatcher
 from torch import nn
@@ -17,8 +18,11 @@ from .cancelling import end_if_cancelled
 
 @contextmanager
 def on_device(path: Path) -> Iterator[PoseModel]:
-    """A pose model on the device that ComfyUI gives it; onnxruntime takes care of its own."""
-    model = load_pose_model(path)
+    """A pose model with ComfyUI's operations on the device that ComfyUI gives it; onnxruntime takes care of its own.
+
+    With --novram the weights stay where they are, on the CPU, and that computes.
+    """
+    model = load_pose_model(path, comfy.ops.manual_cast)
     patcher = None  # ComfyUI forgets what nobody holds
     if isinstance(model, nn.Module):
         manager = comfy.model_management

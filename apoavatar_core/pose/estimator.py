@@ -84,21 +84,22 @@ class KeypointNetwork(HeatmapModel, nn.Module):
 
     The tiny preset's weights know only the synthetic speaker; `mediapipe/` knows real people.
     GroupNorm instead of BatchNorm, so that a single picture gives at inference what it gave in a training batch.
+    `operations` supplies the layers: `torch.nn` to train, `comfy.ops.manual_cast` to run inside ComfyUI.
     """
 
-    def __init__(self, config: KeypointNetworkConfig = KeypointNetworkConfig()) -> None:
+    def __init__(self, config: KeypointNetworkConfig = KeypointNetworkConfig(), operations=nn) -> None:
         super().__init__()
         self.config = config
         half, quarter, eighth, sixteenth = config.channels
-        self.to_half = _convolution(3, half, stride=2)
-        self.to_quarter = nn.Sequential(_convolution(half, quarter, stride=2), _Residual(quarter))
-        self.to_eighth = nn.Sequential(_convolution(quarter, eighth, stride=2), _Residual(eighth))
-        self.to_sixteenth = nn.Sequential(_convolution(eighth, sixteenth, stride=2), _Residual(sixteenth))
-        self.up_eighth = nn.Sequential(nn.Conv2d(sixteenth, eighth, 1), nn.Upsample(scale_factor=2))
-        self.mix_eighth = _Residual(eighth)
-        self.up_quarter = nn.Sequential(nn.Conv2d(eighth, quarter, 1), nn.Upsample(scale_factor=2))
-        self.mix_quarter = nn.Sequential(_Residual(quarter), _convolution(quarter, sixteenth))
-        self.head = nn.Conv2d(sixteenth, config.keypoint_count, 1)
+        self.to_half = _convolution(operations, 3, half, stride=2)
+        self.to_quarter = _narrowing(operations, half, quarter)
+        self.to_eighth = _narrowing(operations, quarter, eighth)
+        self.to_sixteenth = _narrowing(operations, eighth, sixteenth)
+        self.up_eighth = nn.Sequential(operations.Conv2d(sixteenth, eighth, 1), nn.Upsample(scale_factor=2))
+        self.mix_eighth = _Residual(operations, eighth)
+        self.up_quarter = nn.Sequential(operations.Conv2d(eighth, quarter, 1), nn.Upsample(scale_factor=2))
+        self.mix_quarter = nn.Sequential(_Residual(operations, quarter), _convolution(operations, quarter, sixteenth))
+        self.head = operations.Conv2d(sixteenth, config.keypoint_count, 1)
         # Heatmaps are almost everywhere empty; starting there saves the first hundred steps.
         nn.init.constant_(self.head.bias, -4.0)
 
@@ -136,19 +137,24 @@ class KeypointNetwork(HeatmapModel, nn.Module):
 class _Residual(nn.Module):
     """Two 3 x 3 convolutions around a skip connection, [B, c, h, w] -> the same."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, operations, channels: int) -> None:
         super().__init__()
-        self.convolutions = nn.Sequential(_convolution(channels, channels), _convolution(channels, channels))
+        self.convolutions = nn.Sequential(*(_convolution(operations, channels, channels) for _ in range(2)))
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.convolutions(features)
 
 
-def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+def _narrowing(operations, inputs: int, outputs: int) -> nn.Sequential:
+    """Half the resolution, other channels."""
+    return nn.Sequential(_convolution(operations, inputs, outputs, stride=2), _Residual(operations, outputs))
+
+
+def _convolution(operations, inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """3 x 3 convolution, GroupNorm in groups of 8 channels, SiLU."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.GroupNorm(outputs // 8, outputs),
+        operations.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        operations.GroupNorm(outputs // 8, outputs),
         nn.SiLU(inplace=True),
     )
 

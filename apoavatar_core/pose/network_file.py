@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ..checkpoints.safe_file import json_field, read_metadata, read_tensors, write_tensors
 from .estimator import KeypointNetwork, KeypointNetworkConfig
@@ -28,11 +29,12 @@ def save_keypoint_network(path: str | os.PathLike[str], network: KeypointNetwork
     write_tensors(Path(path), weights, {"format": FORMAT, "config": json.dumps(asdict(network.config))})
 
 
-def load_keypoint_network(path: str | os.PathLike[str]) -> KeypointNetwork:
+def load_keypoint_network(path: str | os.PathLike[str], operations=nn) -> KeypointNetwork:
     """Read a network written by `save_keypoint_network`.
 
     Args:
         path: the file.
+        operations: supplies the layers: `torch.nn`, or `comfy.ops.manual_cast` inside ComfyUI.
 
     Returns:
         The network in float32 on the CPU, in evaluation mode.
@@ -51,7 +53,7 @@ def load_keypoint_network(path: str | os.PathLike[str]) -> KeypointNetwork:
     try:
         fields = json_field(metadata, "config", path)
         lists = {name: tuple(fields.pop(name)) for name in ("channels", "keypoints")}
-        network = KeypointNetwork(KeypointNetworkConfig(**fields, **lists))
+        network = KeypointNetwork(KeypointNetworkConfig(**fields, **lists), operations)
         network.load_state_dict(weights)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError):
         raise ValueError(

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from apoavatar_core.pose import from_frame
+from apoavatar_core.checkpoints import presets
+from apoavatar_core.pose import estimate, from_frame, load_pose_model
 from apoavatar_core.synthetic import frame_keypoints, sample_identity, speech_motion
 from apoavatar_core.synthetic.clip import draw_clip
 
@@ -101,6 +102,27 @@ def test_extract_pose_says_where_nobody_is(node):
     output = extract(torch.cat([presenter(), presenter(), blank]), MEDIAPIPE, WHOLE_PICTURE)
     assert output.ui.as_dict()["text"] == ("No person in 1 of 3 frames (the first is 2).",)
     assert [len(frame["people"]) for frame in output.result[0]] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("name", ["MEDIAPIPE", "TINY_POSE"])
+def test_pose_networks_are_under_comfyuis_memory_management(comfy, pack, monkeypatch, name, late):
+    """`late`: as where ComfyUI's layers get their memory with their weights only."""
+    import comfy.memory_management
+    import comfy.model_management
+    from comfy.ops import CastWeightBiasOp
+
+    monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", late)
+    path = getattr(presets, name)
+    picture, alone = presenter(), load_pose_model(path)
+    with pack("apoavatar_core.comfyui.pose_models").on_device(path) as model:
+        assert any(loaded.model.model is model for loaded in comfy.model_management.current_loaded_models)
+        assert {tensor.device.type for tensor in model.parameters()} == {comfy.model_management.get_torch_device().type}
+        layers = [layer for layer in model.modules() if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear, torch.nn.GroupNorm))]
+        assert layers and all(isinstance(layer, CastWeightBiasOp) for layer in layers)
+        (found,), (expected,) = estimate(model, picture), estimate(alone, picture)
+    assert abs(found.body - expected.body).max() < 1e-3
+    assert not any(loaded.model and loaded.model.model is model for loaded in comfy.model_management.current_loaded_models)
 
 
 class WhereItIsBright(torch.nn.Module):

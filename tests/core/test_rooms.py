@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,21 @@ def test_what_the_nodes_need_is_drawn_without_opencv() -> None:
     needing = {room_of(path) for path in files() for level, module in imports(path) if level == 0 and module == "cv2"}
     assert needing == {"synthetic", "data", "tiny", "evaluation", "recipe"}
     assert not [path for path in (ROOT / "nodes").glob("*.py") for _, module in imports(path) if "cv2" in module]
+
+
+def test_what_runs_in_nodes_takes_its_layers_from_whoever_builds_it() -> None:
+    """ComfyUI hands its own layers in, which it can load, offload and cast."""
+    layers = re.compile("Linear|Bilinear|Conv.*|.*Norm.*|Embedding|LSTM|GRU|MultiheadAttention")
+    outside = {"training", "data", "tiny", "evaluation", "recipe", "synthetic"}
+    bare = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in [*files(), *(ROOT / "nodes").glob("*.py")]
+        if ROOT / "nodes" in path.parents or room_of(path) not in outside
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and layers.fullmatch(node.func.attr)
+        if ast.unparse(node.func.value) in ("nn", "torch.nn")
+    ]
+    assert not bare
 
 
 def test_arrows_between_rooms_run_down() -> None:

@@ -48,8 +48,10 @@ def load_networks(path: str | os.PathLike[str], operations=nn) -> HolisticNetwor
             f"{FORMAT!r}): choose one made by `python -m apoavatar_core.pose.mediapipe.convert`."
         )
     try:
-        networks = HolisticNetworks(json_field(metadata, "networks", path), operations=operations)
-        shapes = {name: tensor.shape for name, tensor in networks.state_dict().items()}
+        descriptions = json_field(metadata, "networks", path)
+        # Some of ComfyUI's layers have no weights before they are given some, hence not even a shape.
+        shapes = {name: tensor.shape for name, tensor in HolisticNetworks(descriptions, device="meta").state_dict().items()}
+        networks = HolisticNetworks(descriptions, operations)
         networks.load_state_dict(unpacked(read_tensors(path), shapes))
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise ValueError(
