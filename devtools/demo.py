@@ -20,6 +20,8 @@ from .server import ComfyServer, running_server
 FRAME_COUNT_INPUTS = ("length", "frames")
 LATENT_STRIDE = 4
 TOKEN_PIXELS = 16
+LONG = "ApoAvatar talking avatar in a long video - tiny model"
+LONG_WITH_POSE = "ApoAvatar gestures in a long video - tiny model"
 FITS = ("keep person", "centre", "pad")
 
 
@@ -74,7 +76,7 @@ def refuse_missing_files(parser: argparse.ArgumentParser, arguments: argparse.Na
 
 
 def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
-    name = "tiny_long_film_refocused" if arguments.pose else "tiny_long_film"
+    name = LONG_WITH_POSE if arguments.pose else LONG
     graph = workflow.load(layout.root / "workflows" / f"{name}.json")
     refuse_unreadable_sound(arguments.audio)
     print("starting ComfyUI ...", flush=True)

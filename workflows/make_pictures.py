@@ -28,11 +28,13 @@ from apoavatar_core.refocusing import RefocusingConfig, gate_of  # noqa: E402
 from apoavatar_core.refocusing_plot import plot_gate  # noqa: E402
 from devtools import demo, environment, server, workflow  # noqa: E402
 
+PORTRAIT = "ApoAvatar talking avatar from a portrait - tiny model"
+POSE = "ApoAvatar gestures of a pose video - tiny model"
 STRIPS = {
-    "demo": ("tiny_image_audio", "pose_free"),
-    "hard": ("tiny_pose_refocused", "hard"),
-    "refocused": ("tiny_pose_refocused", "refocused"),
-    "reference_free": ("tiny_text_audio", "pose_free"),
+    "demo": (PORTRAIT, "pose_free"),
+    "hard": (POSE, "hard"),
+    "refocused": (POSE, "refocused"),
+    "reference_free": ("ApoAvatar talking avatar from text - tiny model", "pose_free"),
 }
 """Pictures in `docs`: a workflow and the pose mode that it is run with."""
 THUMBNAIL = 512
@@ -53,7 +55,7 @@ def main() -> None:
         for asset in (FOLDER / "assets").iterdir():
             running.upload(asset)
         definitions = running.object_info()
-        without_film = {path for path in FOLDER.glob("wan*.json") if not path.stem.endswith("_gestures")}
+        without_film = {path for path in FOLDER.glob("ApoAvatar Wan *.json") if "gestures from voice" not in path.stem}
         for path in sorted({*FOLDER.glob("*.json")} - without_film):
             frames, plot = run(running, workflow.to_prompt(workflow.load(path), definitions))
             write(path.with_suffix(".jpg"), thumbnail(frames, plot))
@@ -66,7 +68,7 @@ def main() -> None:
                 drawn = decoded(base64.b64decode(page.evaluate(CANVAS).partition(",")[2]))
             write(path.with_suffix(".jpg"), cv2.resize(drawn, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
         width, height = GRAPH_PAGE
-        with page_with(running, FOLDER / "tiny_image_audio.json", GRAPH_PAGE, BARS) as page:
+        with page_with(running, FOLDER / f"{PORTRAIT}.json", GRAPH_PAGE, BARS) as page:
             clip = {"x": BARS, "y": BARS, "width": width - 2 * BARS, "height": height - 2 * BARS}
             write(layout.root / "docs" / "graph.jpg", decoded(page.screenshot(clip=clip)))
 

@@ -90,7 +90,7 @@ def what_runs(prompt: dict) -> dict:
 
 
 def test_a_workflow_runs_from_the_page(page, open_workflow, comfy_server):
-    open_workflow("tiny_text_audio")
+    open_workflow("ApoAvatar talking avatar from text - tiny model")
     set_widget(page, "ApoAvatarConditioning", "length", 5)
     set_widget(page, "ApoAvatarSampler", "steps", 1)
     prompt_id = page.evaluate(

@@ -29,7 +29,7 @@ def prompt_for(tmp_path):
         shutil.copy(ROOT / "workflows" / "assets" / "presenter.png", tmp_path / portrait)
         for asset in (ROOT / "workflows" / "assets").iterdir():
             running.upload(asset)
-        prompt = workflow.to_prompt(workflow.load(ROOT / "workflows" / "tiny_long_film.json"), running.object_info())
+        prompt = workflow.to_prompt(workflow.load(ROOT / "workflows" / f"{demo.LONG}.json"), running.object_info())
         for node, name, value in (
             ("LoadImage", "image", running.upload(tmp_path / portrait)),
             ("LoadAudio", "audio", running.upload(tmp_path / "voice.wav")),

@@ -9,6 +9,8 @@ import pytest
 from devtools import workflow
 from devtools.errors import WorkflowError
 
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+
 
 def node(node_id, node_type, values=(), inputs=(), outputs=(), mode=0, title=None):
     """A node as the page saves it: `inputs` are (name, type, link)."""
@@ -183,7 +185,7 @@ def test_refused_and_failed_prompts_name_the_node(comfy_server, object_info, tmp
     ("mode", "left"), [("hard", ["pose", "pose_end_percent", "pose_fps", "pose_start_percent", "pose_strength"]), ("pose_free", [])]
 )
 def test_another_choice_leaves_out_what_it_has_no_use_for(object_info, mode, left):
-    saved = workflow.load(Path(__file__).resolve().parents[2] / "workflows" / "tiny_pose_refocused.json")
+    saved = workflow.load(WORKFLOWS / "ApoAvatar gestures of a pose video - tiny model.json")
     prompt = workflow.to_prompt(saved, object_info)
     workflow.choose(prompt, object_info, "ApoAvatarConditioning", "pose_mode", mode)
     (conditioning,) = workflow.nodes_of(prompt, "ApoAvatarConditioning")
