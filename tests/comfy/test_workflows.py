@@ -36,13 +36,14 @@ FRAMES, SHORT, FPS = 49, 13, 24
 
 @pytest.fixture(scope="module")
 def prompt_of(comfy_server):
-    """The API prompt of a workflow of this pack, with few steps; what its loaders name is in the server's input folder."""
-    for asset in (WORKFLOWS / "assets").iterdir():
-        comfy_server.upload(asset)
+    """The API prompt of a workflow of this pack, with few steps and a portrait of one's own if one is given."""
     definitions = comfy_server.object_info()
 
-    def prompt_of(name: str, steps: int = 2, seconds: float | None = None) -> dict:
-        prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), definitions)
+    def prompt_of(name: str, steps: int = 2, seconds: float | None = None, portrait: Path | None = None) -> dict:
+        saved = workflow.load(WORKFLOWS / f"{name}.json")
+        if portrait:
+            workflow.connect_own(saved, "portrait", comfy_server.upload(portrait))
+        prompt = workflow.to_prompt(saved, definitions)
         (counting,) = (node for node in prompt.values() if node["class_type"] in WITH_STEPS)
         counting["inputs"]["steps"] = steps
         if seconds:
@@ -91,7 +92,7 @@ def test_all_workflows_are_there_with_their_thumbnails():
         "ApoAvatar talking avatar in a long video - tiny model",
         NATIVE,
     ]
-    assert sorted({*NAMES} - {*TINY}) == sorted({*PREVIEWED, *WITH_OTHERS_MODELS})
+    assert sorted({*NAMES} - {*TINY}) == sorted({f"{PORTRAIT}.app", *PREVIEWED, *WITH_OTHERS_MODELS})
     for name in NAMES:
         assert (WORKFLOWS / f"{name}.jpg").is_file()
 
@@ -115,8 +116,6 @@ WITH_OTHERS_MODELS = {
 
 @pytest.mark.parametrize("name", WITH_OTHERS_MODELS)
 def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_server, name):
-    for asset in (WORKFLOWS / "assets").iterdir():
-        comfy_server.upload(asset)
     saved = workflow.load(WORKFLOWS / f"{name}.json")
     with pytest.raises(WorkflowError) as refused:
         comfy_server.submit(workflow.to_prompt(saved, comfy_server.object_info()))
@@ -160,8 +159,6 @@ def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PREVIEWED)
 def test_what_the_body_will_do_is_seen_over_the_portrait_where_models_are_missing(comfy_server, name):
-    for asset in (WORKFLOWS / "assets").iterdir():
-        comfy_server.upload(asset)
     prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), comfy_server.object_info())
     entry = comfy_server.queue(prompt, partly=True)
     assert any(file["type"] == "temp" for output in entry["outputs"].values() for file in output.get("images", [])), "the gate"
@@ -183,10 +180,9 @@ def test_a_workflow_leaves_nothing_behind_that_changes_another(comfy_server, pro
     expected = frames_of(video_of(comfy_server, comfy_server.queue(alone)))
     comfy_server.queue(prompt_of(NATIVE, seconds=0.5))
 
-    # Under another name the same picture is new to the cache, which keeps the models that both runs then share.
-    again = prompt_of(PORTRAIT, seconds=0.5)
+    # From a file the same picture is new to the cache, which keeps the models that both runs then share.
     shutil.copy(WORKFLOWS / "assets" / "presenter.png", tmp_path / "same_presenter.png")
-    workflow.set_input(again, "LoadImage", "image", comfy_server.upload(tmp_path / "same_presenter.png"))
+    again = prompt_of(PORTRAIT, seconds=0.5, portrait=tmp_path / "same_presenter.png")
     entry = comfy_server.queue(again)
 
     assert sampler_in(again) in freshly_run(entry)
