@@ -20,6 +20,8 @@ from .server import ComfyServer, running_server
 FRAME_COUNT_INPUTS = ("length", "frames")
 LATENT_STRIDE = 4
 TOKEN_PIXELS = 16
+LONG = "ApoAvatar talking avatar in a long video - tiny model"
+LONG_WITH_POSE = "ApoAvatar gestures in a long video - tiny model"
 FITS = ("keep person", "centre", "pad")
 
 
@@ -74,14 +76,17 @@ def refuse_missing_files(parser: argparse.ArgumentParser, arguments: argparse.Na
 
 
 def run(layout: Layout, arguments: argparse.Namespace, started: float) -> None:
-    name = "tiny_long_film_refocused" if arguments.pose else "tiny_long_film"
+    name = LONG_WITH_POSE if arguments.pose else LONG
     graph = workflow.load(layout.root / "workflows" / f"{name}.json")
     refuse_unreadable_sound(arguments.audio)
     print("starting ComfyUI ...", flush=True)
     with running_server(layout) as server:
-        prompt = workflow.to_prompt(graph, server.object_info())
-        apply_arguments(prompt, arguments, server, layout.root / "workflows" / "assets")
-        video = generate(server, prompt)
+        connect_files(graph, arguments, server)
+        definitions = server.object_info()
+        prompt = workflow.to_prompt(graph, definitions)
+        apply_arguments(prompt, arguments)
+        workflow.keep_values(graph, prompt, definitions)
+        video = generate(server, prompt, graph=graph)
     write_whole(arguments.out, video)
     frames, rate, seconds = describe_video(arguments.out)
     print(f"wrote {arguments.out} ({frames} frames, {rate:g} fps, {seconds:.2f} s, {time.time() - started:.1f} s wall)")
@@ -108,14 +113,15 @@ def refuse_unreadable_sound(path: Path | None) -> None:
         raise WorkflowError(f"--audio: {path.name} has 8 bits a sample, which ComfyUI does not load: save it with 16.")
 
 
-def apply_arguments(prompt: dict, arguments: argparse.Namespace, server: ComfyServer, assets: Path) -> None:
+def connect_files(graph: dict, arguments: argparse.Namespace, server: ComfyServer) -> None:
+    """Loads the files of the command line in the workflow; the example's stay in the place of the others."""
+    for name, file in (("portrait", arguments.image), ("voice", arguments.audio), ("pose", arguments.pose)):
+        if file is not None:
+            workflow.connect_own(graph, name, server.upload(file))
+
+
+def apply_arguments(prompt: dict, arguments: argparse.Namespace) -> None:
     """Puts what the command line says into the prompt; what it leaves out stays as the workflow has it."""
-    image = arguments.image or assets / "presenter.png"
-    audio = arguments.audio or assets / "speech.wav"
-    workflow.set_input(prompt, "LoadImage", "image", server.upload(image))
-    workflow.set_input(prompt, "LoadAudio", "audio", server.upload(audio))
-    if arguments.pose:
-        workflow.set_input(prompt, "LoadVideo", "file", server.upload(arguments.pose))
     if arguments.prompt is not None:
         workflow.set_input(prompt, "CLIPTextEncode", "text", arguments.prompt, title="Prompt")
     if arguments.steps is not None:
@@ -147,13 +153,13 @@ def frame_count(seconds: float, fps: float) -> int:
     return LATENT_STRIDE * max(0, round((seconds * fps - 1) / LATENT_STRIDE)) + 1
 
 
-def generate(server: ComfyServer, prompt: dict, partly: bool = False) -> bytes:
-    """Runs the prompt, or what of it can run, and returns the video it saved."""
+def generate(server: ComfyServer, prompt: dict, partly: bool = False, graph: dict | None = None) -> bytes:
+    """Runs the prompt, or what of it can run, and returns the video it saved, with the graph in it if one is given."""
     client_id = uuid.uuid4().hex
     told: set[str] = set()
     listener = threading.Thread(target=show_progress, args=(server, client_id, prompt, told), daemon=True)
     listener.start()
-    entry = server.wait(server.submit(prompt, client_id, partly))
+    entry = server.wait(server.submit(prompt, client_id, partly, graph))
     for sentence in sentences(entry, prompt):
         if sentence not in told:
             print(sentence, flush=True)

@@ -83,13 +83,16 @@ class ComfyServer:
         body, content_type = multipart({"overwrite": "true", "type": "input"}, "image", path)
         return self.post("/upload/image", body, content_type)["name"]
 
-    def submit(self, prompt: dict, client_id: str | None = None, partly: bool = False) -> str:
-        """Queues an API prompt; returns its id. `client_id` is the websocket that hears of its progress.
+    def submit(self, prompt: dict, client_id: str | None = None, partly: bool = False, workflow: dict | None = None) -> str:
+        """Queues an API prompt; returns its id. `client_id` is the websocket that hears of its progress, and `workflow` the graph
+        that is kept in the files that the prompt saves, as the page's are.
 
         ComfyUI runs the good outputs of a prompt whose others it refuses, for a file that is missing say. Here such a
         prompt doesn't run at all, unless it shall run `partly`.
         """
         body = {"prompt": prompt, "client_id": client_id or uuid.uuid4().hex}
+        if workflow is not None:
+            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
         try:
             answer = self.post("/prompt", json.dumps(body).encode())
         except urllib.error.HTTPError as error:

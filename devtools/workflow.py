@@ -16,6 +16,10 @@ NOTES = {"Note", "MarkdownNote"}
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 CONTROL_VALUES = {"fixed", "increment", "decrement", "randomize"}
+EXAMPLE = "ApoAvatarExample"
+LOADERS = {"portrait": "LoadImage", "voice": "LoadAudio", "film": "LoadVideo", "pose": "LoadVideo"}
+"""What loads a user's file for each input of EXAMPLE."""
+LOADER_SIZE, LOADER_GAP = (320, 360), 60
 UPLOAD_OPTIONS = {"image_upload", "animated_image_upload", "video_upload", "audio_upload", "file_upload"}
 
 
@@ -24,6 +28,30 @@ def load(path: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WorkflowError(f"the workflow {path} cannot be read: {error}") from None
+
+
+def connect_own(workflow: dict, name: str, file: str) -> None:
+    """Loads a file of ComfyUI's input folder for an input of ApoAvatar Example: its loader stands below what is left of the node.
+
+    Raises:
+        WorkflowError: the workflow has no such node.
+    """
+    example = next((node for node in workflow["nodes"] if node["type"] == EXAMPLE), None)
+    if example is None:
+        raise WorkflowError(f"the workflow has no {EXAMPLE} node.")
+    slot, socket = next((slot, socket) for slot, socket in enumerate(example["inputs"]) if socket["name"] == name)
+    node_id, link = workflow["last_node_id"] + 1, workflow["last_link_id"] + 1
+    (left, top), (width, height) = example["pos"], LOADER_SIZE
+    above = [node["pos"][1] + node["size"][1] for node in workflow["nodes"] if node["pos"][0] < left]
+    place = [left - width - 2 * LOADER_GAP, max([top, *above]) + LOADER_GAP]
+    loader = {
+        "id": node_id, "type": LOADERS[name], "pos": place, "size": [width, height], "flags": {}, "order": 0, "mode": 0,
+        "inputs": [], "outputs": [{"name": socket["type"], "type": socket["type"], "links": [link]}],
+        "properties": {"Node name for S&R": LOADERS[name]}, "widgets_values": [file],
+    }  # fmt: skip
+    workflow["nodes"].append(loader)
+    workflow["links"].append([link, node_id, 0, example["id"], slot, socket["type"]])
+    workflow["last_node_id"], workflow["last_link_id"], socket["link"] = node_id, link, link
 
 
 def to_prompt(workflow: dict, object_info: dict) -> dict:
@@ -84,47 +112,63 @@ def passed_through(node: dict, slot: int) -> int | None:
     return None
 
 
+def keep_values(workflow: dict, prompt: dict, object_info: dict) -> None:
+    """Puts the values of a prompt that was made from this workflow into the workflow, as the page would have saved them."""
+    for node in workflow["nodes"]:
+        if str(node["id"]) not in prompt or not isinstance(node.get("widgets_values"), list):
+            continue
+        inputs = prompt[str(node["id"])]["inputs"]
+        for name, (place, _) in widgets_of(node, object_info[node["type"]]).items():
+            if place is not None and not isinstance(inputs[name], list):
+                node["widgets_values"][place] = inputs[name]
+
+
 def widget_inputs(node: dict, definition: dict) -> dict:
     """The values of a node's widgets by input name; inputs the workflow does not know of get their defaults."""
-    saved = node.get("widgets_values") or []
+    saved = node.get("widgets_values")
     if isinstance(saved, dict):
         return {name: saved[name] for name, _ in declared_inputs(definition["input"]) if name in saved}
-    values = list(saved)
-    inputs, has_upload = read_widgets(definition["input"], values, "")
+    return {name: value for name, (_, value) in widgets_of(node, definition).items()}
+
+
+def widgets_of(node: dict, definition: dict) -> dict[str, tuple[int | None, object]]:
+    """Each widget's place among the node's saved values, None where the workflow does not know of it, and its value."""
+    values = list(enumerate(node.get("widgets_values") or []))
+    widgets, has_upload = read_widgets(definition["input"], values, "")
     # After an upload input the page also saves its buttons and players, which are no inputs.
     if values and not has_upload:
         raise WorkflowError(
             f"the workflow does not fit this ComfyUI: {node['type']} (node {node['id']}) has {len(values)} "
             "values more than inputs."
         )
-    return inputs
+    return widgets
 
 
-def read_widgets(declared: dict, values: list, prefix: str) -> tuple[dict, bool]:
-    """Takes the values of the declared widgets off the front of `values`; says whether one of them takes uploads."""
-    inputs, has_upload = {}, False
+def read_widgets(declared: dict, values: list[tuple[int, object]], prefix: str) -> tuple[dict, bool]:
+    """Takes the (place, value) of the declared widgets off the front of `values`; says whether one of them takes uploads."""
+    widgets, has_upload = {}, False
     for name, specification in declared_inputs(declared):
         kind, options = specification[0], (specification[1:] or [{}])[0]
         if not is_widget(kind, options):
             continue
         if not values:
             if "default" in options:
-                inputs[prefix + name] = options["default"]
+                widgets[prefix + name] = None, options["default"]
             continue
-        value = inputs[prefix + name] = values.pop(0)
+        _, value = widgets[prefix + name] = values.pop(0)
         if kind == DYNAMIC_COMBO:
             chosen = next((option for option in options["options"] if option["key"] == value), None)
             if chosen is not None:
                 more, uploads = read_widgets(chosen["inputs"], values, f"{prefix}{name}.")
-                inputs.update(more)
+                widgets.update(more)
                 has_upload |= uploads
-        if has_control(name, kind, options) and values and values[0] in CONTROL_VALUES:
+        if has_control(name, kind, options) and values and values[0][1] in CONTROL_VALUES:
             values.pop(0)
         if any(options.get(option) for option in UPLOAD_OPTIONS):
             has_upload = True
-            if values and values[0] == "image":
+            if values and values[0][1] == "image":
                 values.pop(0)
-    return inputs, has_upload
+    return widgets, has_upload
 
 
 def declared_inputs(declared: dict) -> Iterator[tuple[str, list]]:

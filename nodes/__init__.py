@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .audio import LoudnessRefocusing
 from .conditioning import Conditioning
+from .example import Example
 from .gestures import GesturesFromVoice, RefocusGestures
 from .loaders import ApplyAdapter, LoadModels
 from .long_video import LongVideo
@@ -17,7 +18,7 @@ from .sampling import Guider, Sampler
 class ApoAvatarExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
-            LoadModels, ApplyAdapter, LoudnessRefocusing, ExtractPose, RenderPose, LoadOpenPose, PoseTrack, RetargetPose,
+            Example, LoadModels, ApplyAdapter, LoudnessRefocusing, ExtractPose, RenderPose, LoadOpenPose, PoseTrack, RetargetPose,
             GesturesFromVoice, RefocusGestures, Conditioning, Guider, Sampler,
             LongVideo,
         ]

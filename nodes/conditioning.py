@@ -151,7 +151,7 @@ class Conditioning(io.ComfyNode):
             display_name="ApoAvatar Conditioning",
             category="ApoAvatar",
             description="Bring text, portrait, voice and pose together for one clip.",
-            search_aliases=["talking avatar", "audio to video", "pose strength", "gestures"],
+            search_aliases=["talking avatar", "lip sync", "speech to video", "portrait", "voice", "pose strength", "gestures"],
             inputs=[
                 io.Conditioning.Input("positive", tooltip="Describes the picture, from CLIP Text Encode."),
                 io.Conditioning.Input("negative", tooltip="What the picture shall not show; an empty text will do."),

@@ -35,7 +35,7 @@ class GesturesFromVoice(io.ComfyNode):
             display_name="Gestures from Voice",
             category="ApoAvatar",
             description="Make a portrait's body gesture with a voice: hands on the accents, at rest in the pauses.",
-            search_aliases=["co-speech gestures", "audio to pose", "hand gestures", "speech to motion", "body language"],
+            search_aliases=["co-speech", "talking", "audio to pose", "hand gestures", "speech to motion", "body language"],
             inputs=[
                 io.Audio.Input("audio", tooltip="The voice, whole."),
                 PoseKeypoint.Input("portrait_pose", tooltip="The pose of the portrait that will move, from Extract Pose. "

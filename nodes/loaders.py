@@ -68,6 +68,7 @@ class LoadModels(io.ComfyNode):
             display_name="Load ApoAvatar Models",
             category="ApoAvatar",
             description="Everything a talking avatar needs, in one node: the small model that ships with the pack, or files.",
+            search_aliases=["talking avatar", "talking head", "portrait", "speech to video", "audio to video", "s2v"],
             inputs=[
                 io.DynamicCombo.Input(
                     "preset",
@@ -115,6 +116,7 @@ class ApplyAdapter(io.ComfyNode):
             display_name="Apply ApoAvatar Adapter",
             category="ApoAvatar",
             description="Teach a Wan model to listen and to follow a pose. LoRAs go between the loader and this node.",
+            search_aliases=["infinitetalk", "multitalk", "unianimate", "lip sync", "audio adapter", "pose adapter"],
             inputs=[
                 io.Model.Input("model", tooltip="A Wan text- or image-to-video model from any loader."),
                 io.Combo.Input(

@@ -87,6 +87,7 @@ class ExtractPose(io.ComfyNode):
             display_name="Extract Pose",
             category="ApoAvatar",
             description="Find one person's body, hands and face in video frames.",
+            search_aliases=["dwpose", "openpose", "sdpose", "mediapipe", "pose estimation", "keypoints"],
             inputs=[
                 io.Image.Input("frames", tooltip="Consecutive pictures, for example from Get Video Components."),
                 io.Combo.Input(

@@ -42,7 +42,7 @@ class LoadOpenPose(io.ComfyNode):
             display_name="Load OpenPose JSON",
             category="ApoAvatar",
             description="Read keypoints from JSON files of OpenPose, DWPose or SDPose.",
-            search_aliases=["openpose json", "load pose", "keypoints", "load keypoints"],
+            search_aliases=["openpose json", "load pose", "keypoints", "dwpose", "sdpose"],
             inputs=[
                 io.Combo.Input(
                     "file", options=keypoint_files(),
@@ -127,7 +127,7 @@ class RetargetPose(io.ComfyNode):
             display_name="Retarget Pose",
             category="ApoAvatar",
             description="Put somebody else's movements on the portrait's body.",
-            search_aliases=["align pose", "pose alignment", "retargeting", "scale pose", "fit pose"],
+            search_aliases=["align pose", "pose alignment", "pose transfer", "retargeting", "scale pose", "unianimate"],
             inputs=[
                 PoseKeypoint.Input("pose", tooltip="The movements, of anybody, in any framing."),
                 PoseKeypoint.Input(

@@ -39,6 +39,7 @@ class Guider(io.ComfyNode):
             category="ApoAvatar",
             description="One guidance scale each for text, image, audio and pose. Equal scales cost two evaluations a step, "
             "all ones cost one.",
+            search_aliases=["cfg", "guidance", "audio cfg", "multi cfg", "dual cfg"],
             inputs=guidance_inputs(),
             outputs=[io.Guider.Output()],
         )
@@ -58,6 +59,7 @@ class Sampler(io.ComfyNode):
             display_name="ApoAvatar Sampler",
             category="ApoAvatar",
             description="Sample a clip with decoupled guidance.",
+            search_aliases=["talking avatar", "cfg", "guidance", "ksampler", "speech to video"],
             inputs=[
                 *guidance_inputs(),
                 io.Latent.Input("latent", tooltip="From ApoAvatar Conditioning."),

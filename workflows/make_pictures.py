@@ -2,12 +2,11 @@
 
 Runs those whose models are in the repository, and the previews of those that have one, and writes frames of their films as
 thumbnails beside them, and strips of each mode's frames into `docs`, with the page that shows the graph. The thumbnails of
-the others show their graphs.
+the others say what they are for, over what goes into them: `python workflows/make_pictures.py cards` makes only these.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import shutil
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).resolve().parent
@@ -28,47 +28,82 @@ from apoavatar_core.refocusing import RefocusingConfig, gate_of  # noqa: E402
 from apoavatar_core.refocusing_plot import plot_gate  # noqa: E402
 from devtools import demo, environment, server, workflow  # noqa: E402
 
+PORTRAIT = "ApoAvatar talking avatar from a portrait - tiny model"
+POSE = "ApoAvatar gestures of a pose video - tiny model"
 STRIPS = {
-    "demo": ("tiny_image_audio", "pose_free"),
-    "hard": ("tiny_pose_refocused", "hard"),
-    "refocused": ("tiny_pose_refocused", "refocused"),
-    "reference_free": ("tiny_text_audio", "pose_free"),
+    "demo": (PORTRAIT, "pose_free"),
+    "hard": (POSE, "hard"),
+    "refocused": (POSE, "refocused"),
+    "reference_free": ("ApoAvatar talking avatar from text - tiny model", "pose_free"),
 }
 """Pictures in `docs`: a workflow and the pose mode that it is run with."""
-THUMBNAIL = 512
+PRESENTER, FILM = "presenter.png", "gestures.mp4"
+CARDS = {
+    "ApoAvatar Wan InfiniteTalk lip sync in 4 steps": ("Your portrait speaks", "Wan 2.1, InfiniteTalk, four steps", PRESENTER),
+    "ApoAvatar Wan InfiniteTalk lip sync in 40 steps": ("Your portrait speaks", "Wan 2.1, InfiniteTalk, forty steps", PRESENTER),
+    "ApoAvatar Wan InfiniteTalk long talking video": (
+        "Speaks as long as you like", "Wan 2.1, InfiniteTalk, window after window", PRESENTER,
+    ),
+    "ApoAvatar Wan UniAnimate gestures of a film": ("Gestures as in a film", "Wan 2.1, InfiniteTalk, UniAnimate", FILM),
+    "ApoAvatar Wan with your own adapter": ("A described person speaks", "Wan 2.1 1.3B, an adapter of your own", None),
+}  # fmt: skip
+"""What the workflows are for that nobody has run here: two lines, and the picture of the example that goes into them."""
+CARD = 512
 THUMBNAIL_FRAMES = (8, 16, 22, 36)
 STRIP_FRAMES = range(0, 48, 6)
 CELL = 256
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
-THUMBNAIL_PAGE = (1600, 1600)
 GRAPH_PAGE = (1950, 804)
 BARS = 92
 """Pixels that the page's own bars and menus take at the edges."""
 
 
 def main() -> None:
+    for name, (title, line, shown) in CARDS.items():
+        write(FOLDER / f"{name}.jpg", card(title, line, shown))
+    if "cards" in sys.argv[1:]:
+        return
     layout = environment.Layout(FOLDER.parent)
     environment.link_pack(layout)
     with server.running_server(layout) as running:
-        for asset in (FOLDER / "assets").iterdir():
-            running.upload(asset)
         definitions = running.object_info()
-        without_film = {path for path in FOLDER.glob("wan*.json") if not path.stem.endswith("_gestures")}
-        for path in sorted({*FOLDER.glob("*.json")} - without_film):
-            frames, plot = run(running, workflow.to_prompt(workflow.load(path), definitions))
-            write(path.with_suffix(".jpg"), thumbnail(frames, plot))
+        for path in sorted(FOLDER.glob("*.json")):
+            if path.stem not in CARDS and not path.stem.endswith(".app"):
+                frames, plot = run(running, workflow.to_prompt(workflow.load(path), definitions))
+                write(path.with_suffix(".jpg"), thumbnail(frames, plot))
+        shutil.copy(FOLDER / f"{PORTRAIT}.jpg", FOLDER / f"{PORTRAIT}.app.jpg")
         for name, (stem, pose_mode) in STRIPS.items():
             prompt = workflow.to_prompt(workflow.load(FOLDER / f"{stem}.json"), definitions)
             workflow.choose(prompt, definitions, "ApoAvatarConditioning", "pose_mode", pose_mode)
             write(layout.root / "docs" / f"{name}.jpg", film_under_its_sound(*run(running, prompt)))
-        for path in sorted(without_film):
-            with page_with(running, path, THUMBNAIL_PAGE, 0) as page:
-                drawn = decoded(base64.b64decode(page.evaluate(CANVAS).partition(",")[2]))
-            write(path.with_suffix(".jpg"), cv2.resize(drawn, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
         width, height = GRAPH_PAGE
-        with page_with(running, FOLDER / "tiny_image_audio.json", GRAPH_PAGE, BARS) as page:
+        with page_with(running, FOLDER / f"{PORTRAIT}.json", GRAPH_PAGE, BARS) as page:
             clip = {"x": BARS, "y": BARS, "width": width - 2 * BARS, "height": height - 2 * BARS}
             write(layout.root / "docs" / "graph.jpg", decoded(page.screenshot(clip=clip)))
+
+
+def card(title: str, line: str, shown: str | None) -> np.ndarray:
+    """What a workflow is for, over the example's picture and voice that go into it: [CARD, CARD, 3]. It shows no film."""
+    picture = Image.new("RGB", (CARD, CARD), "#181a20")
+    draw = ImageDraw.Draw(picture)
+    if shown:
+        with av.open(str(FOLDER / "assets" / shown)) as container:
+            seen = list(container.decode(video=0))[-1].to_image().resize((272, 272))
+        picture.paste(seen, (120, 20))
+    else:
+        words = "\n".join(["a woman with", "grey hair, in a", "blue sweater,", "talks ..."])
+        draw.multiline_text((CARD // 2, 156), words, "#9fd08a", ImageFont.load_default(36), "mm", spacing=14, align="center")
+    with av.open(str(FOLDER / "assets" / "speech.wav")) as container:
+        voice = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1) / np.float32(32768)
+        heard = heard_voice(voice, container.streams.audio[0].rate)
+    plot = plot_gate(heard.samples, gate_of(heard, 49, 24.0, RefocusingConfig()))
+    picture.paste(Image.fromarray(plot).resize((448, 72), Image.Resampling.LANCZOS), (32, 312))
+    for text, top, size, colour in (
+        (title, 420, 36, "white"), (line, 458, 20, "#c8ccd4"),
+        ("what goes in; the film is made with models that you download", 489, 15, "#8a8f9a"),
+    ):  # fmt: skip
+        draw.text((CARD // 2, top), text, colour, ImageFont.load_default(size), "mm")
+    return np.asarray(picture)
 
 
 FILL_CANVAS = """([x, y, width, height, bars]) => {
@@ -77,12 +112,6 @@ FILL_CANVAS = """([x, y, width, height, bars]) => {
     [ds.scale, ds.offset] = [scale, [canvas.width / scale / 2 - x - width / 2, canvas.height / scale / 2 - y - height / 2]];
     app.canvas.draw(true, true);
 }"""
-CANVAS = """() => {
-    app.graph.nodes.forEach(node => { node.has_errors = false; });  // of models that are not here
-    app.canvas.draw(true, true);
-    return app.canvas.canvas.toDataURL();
-}"""
-
 
 @contextmanager
 def page_with(running: server.ComfyServer, path: Path, size: tuple[int, int], bars: int) -> Iterator[Page]:

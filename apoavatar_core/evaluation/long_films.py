@@ -1,4 +1,4 @@
-"""Long films of the shipped tiny model, by the nodes of the workflow `tiny_long_film`."""
+"""Long films of the shipped tiny model, by the nodes of the workflow that `dev.py demo` runs."""
 
 from __future__ import annotations
 

@@ -26,11 +26,9 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def comfy_server():
-    """A running ComfyUI with the pack, and the workflows' example files in its input folder."""
+    """A running ComfyUI with the pack."""
     environment.link_pack(LAYOUT)
     with server.running_server(LAYOUT) as running:
-        for asset in (LAYOUT.root / "workflows" / "assets").iterdir():
-            running.upload(asset)
         yield running
 
 

@@ -2,6 +2,7 @@
 import io
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import av
 import pytest
@@ -11,6 +12,9 @@ from devtools.environment import PACK_LINK_NAME
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+
+ERRORS = "error-overlay"
+"""What the page shows when something is missing, or wrong."""
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -35,6 +39,8 @@ def test_every_node_and_link_of_a_workflow_arrives(page, open_workflow, name):
     unknown = page.evaluate("app.graph.nodes.filter(n => !(n.type in LiteGraph.registered_node_types)).map(n => n.type)")
     assert unknown == []
     assert page.get_by_text("missing node", exact=False).count() == 0
+    if not name.startswith("ApoAvatar Wan"):  # whose models are missing, which is said
+        assert page.get_by_test_id(ERRORS).count() == 0
     loaded = page.evaluate("app.graph.serialize()")
     assert links_of(loaded) == links_of(saved)
     assert {node["id"]: node["type"] for node in loaded["nodes"]} == {node["id"]: node["type"] for node in saved["nodes"]}
@@ -90,7 +96,7 @@ def what_runs(prompt: dict) -> dict:
 
 
 def test_a_workflow_runs_from_the_page(page, open_workflow, comfy_server):
-    open_workflow("tiny_text_audio")
+    open_workflow("ApoAvatar talking avatar from text - tiny model")
     set_widget(page, "ApoAvatarConditioning", "length", 5)
     set_widget(page, "ApoAvatarSampler", "steps", 1)
     prompt_id = page.evaluate(
@@ -141,21 +147,14 @@ def test_what_a_choice_needs_appears_with_it(page):
 
 def test_the_template_browser_lists_the_workflows(comfy_server):
     assert sorted(json.loads(comfy_server.get("/api/workflow_templates"))[PACK_LINK_NAME]) == NAMES
-    for name in NAMES:
+    for name in map(quote, NAMES):
         folder = f"/api/workflow_templates/{PACK_LINK_NAME}"
         assert json.loads(comfy_server.get(f"{folder}/{name}.json"))["version"] == 0.4
         assert comfy_server.get(f"{folder}/{name}.jpg").startswith(b"\xff\xd8")
 
 
-def test_notes_link_to_example_files_that_are_served(comfy_server):
-    for asset in (WORKFLOWS / "assets").iterdir():
-        link = f"/api/workflow_templates/{PACK_LINK_NAME}/assets/{asset.name}"
-        assert comfy_server.get(link) == asset.read_bytes()
-        assert any(f"({link})" in path.read_text(encoding="utf-8") for path in WORKFLOWS.glob("*.json"))
-
-
 def test_every_node_of_the_pack_has_a_help_page(comfy_server):
     nodes = [name for name in comfy_server.object_info() if name.startswith("ApoAvatar")]
-    assert len(nodes) == 14
+    assert len(nodes) == 15
     for name in nodes:
         assert comfy_server.get(f"/extensions/{PACK_LINK_NAME}/docs/{name}.md").startswith(b"# ")

@@ -27,12 +27,11 @@ def prompt_for(tmp_path):
 
     def prompt_for(running: server.ComfyServer, portrait: str) -> dict:
         shutil.copy(ROOT / "workflows" / "assets" / "presenter.png", tmp_path / portrait)
-        for asset in (ROOT / "workflows" / "assets").iterdir():
-            running.upload(asset)
-        prompt = workflow.to_prompt(workflow.load(ROOT / "workflows" / "tiny_long_film.json"), running.object_info())
+        saved = workflow.load(ROOT / "workflows" / f"{demo.LONG}.json")
+        workflow.connect_own(saved, "portrait", running.upload(tmp_path / portrait))
+        workflow.connect_own(saved, "voice", running.upload(tmp_path / "voice.wav"))
+        prompt = workflow.to_prompt(saved, running.object_info())
         for node, name, value in (
-            ("LoadImage", "image", running.upload(tmp_path / portrait)),
-            ("LoadAudio", "audio", running.upload(tmp_path / "voice.wav")),
             ("BasicScheduler", "steps", 1),
             ("ApoAvatarConditioning", "length", WINDOW),
             ("ApoAvatarConditioning", "width", 64),

@@ -9,6 +9,8 @@ import pytest
 from devtools import workflow
 from devtools.errors import WorkflowError
 
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+
 
 def node(node_id, node_type, values=(), inputs=(), outputs=(), mode=0, title=None):
     """A node as the page saves it: `inputs` are (name, type, link)."""
@@ -116,6 +118,40 @@ def test_sockets_and_values_of_a_chosen_mode_go_by_its_name(object_info):
     }  # fmt: skip
 
 
+def test_values_of_a_prompt_go_back_into_its_workflow(object_info):
+    """Past what only the page has, into a choice's own widgets, and neither over links nor where the workflow keeps nothing."""
+    saved = video_workflow()
+    saved["nodes"] += [node(6, "KSampler", [7, "randomize", 20, 8, "euler", "simple", 1]), node(7, "EmptyImage", [64])]
+    prompt = workflow.to_prompt(saved, object_info)
+    prompt["6"]["inputs"].update(seed=9, steps=4)
+    prompt["4"]["inputs"]["codec.encoding.crf"] = 3
+    prompt["7"]["inputs"].update(width=32, height=32)
+    workflow.keep_values(saved, prompt, object_info)
+    kept = {node["id"]: node["widgets_values"] for node in saved["nodes"]}
+    assert kept[6] == [9, "randomize", 4, 8, "euler", "simple", 1] and kept[7] == [32]
+    assert kept[4] == ["test", "mp4", "h264", "re-encode", 3]
+
+
+def test_a_loader_of_ones_own_stands_beside_the_graph_and_feeds_the_example(object_info):
+    saved = workflow.load(WORKFLOWS / "ApoAvatar gestures of a pose video - tiny model.json")
+    nodes = len(saved["nodes"])
+    for name, file in (("portrait", "me.png"), ("voice", "me.wav"), ("pose", "me.mp4")):
+        workflow.connect_own(saved, name, file)
+    prompt = workflow.to_prompt(saved, object_info)
+    (example,) = workflow.nodes_of(prompt, "ApoAvatarExample")
+    fed = {name: prompt[link[0]] for name, link in example["inputs"].items()}
+    assert {name: (loader["class_type"], *loader["inputs"].values()) for name, loader in fed.items()} == {
+        "portrait": ("LoadImage", "me.png"), "voice": ("LoadAudio", "me.wav"), "pose": ("LoadVideo", "me.mp4"),
+    }  # fmt: skip
+    boxes = [(x, y - 30, x + width, y + height) for (x, y), (width, height) in ((n["pos"], n["size"]) for n in saved["nodes"])]
+    for place in range(nodes, nodes + 3):
+        left, top, right, bottom = boxes[place]
+        others = boxes[:place] + boxes[place + 1 :]
+        assert not [o for o in others if max(left, o[0]) < min(right, o[2]) and max(top, o[1]) < min(bottom, o[3])]
+    with pytest.raises(WorkflowError, match="no ApoAvatarExample"):
+        workflow.connect_own({"nodes": []}, "portrait", "me.png")
+
+
 def test_inputs_newer_than_the_workflow_get_their_defaults(object_info):
     prompt = workflow.to_prompt({"nodes": [node(1, "EmptyImage", [64])], "links": []}, object_info)
     assert prompt["1"]["inputs"] == {"width": 64, "height": 512, "batch_size": 1, "color": 0}
@@ -183,7 +219,7 @@ def test_refused_and_failed_prompts_name_the_node(comfy_server, object_info, tmp
     ("mode", "left"), [("hard", ["pose", "pose_end_percent", "pose_fps", "pose_start_percent", "pose_strength"]), ("pose_free", [])]
 )
 def test_another_choice_leaves_out_what_it_has_no_use_for(object_info, mode, left):
-    saved = workflow.load(Path(__file__).resolve().parents[2] / "workflows" / "tiny_pose_refocused.json")
+    saved = workflow.load(WORKFLOWS / "ApoAvatar gestures of a pose video - tiny model.json")
     prompt = workflow.to_prompt(saved, object_info)
     workflow.choose(prompt, object_info, "ApoAvatarConditioning", "pose_mode", mode)
     (conditioning,) = workflow.nodes_of(prompt, "ApoAvatarConditioning")

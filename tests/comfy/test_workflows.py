@@ -17,15 +17,18 @@ from devtools.errors import WorkflowError
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
-TINY = [name for name in NAMES if name.startswith("tiny_")]
+TINY = [name for name in NAMES if name.endswith("tiny model")]
 """Those whose models are in the repository."""
 PREVIEWED = {
-    "gestures_from_voice": (49, 24),
-    "gesture_film_retargeted": (49, 24),
-    "wan21_infinitetalk_gestures": (81, 25),
-    "wan22_s2v_gestures": (77, 16),
+    "ApoAvatar gestures from voice - skeleton on a portrait": (49, 24),
+    "ApoAvatar gestures of a film - skeleton on a portrait": (49, 24),
+    "ApoAvatar Wan InfiniteTalk gestures from voice": (81, 25),
+    "ApoAvatar Wan S2V gestures from voice": (77, 16),
 }
 """Those that show what the body will do, without a model that draws: frames and frame rate of what is shown."""
+PORTRAIT = "ApoAvatar talking avatar from a portrait - tiny model"
+TEXT = "ApoAvatar talking avatar from text - tiny model"
+NATIVE = "ApoAvatar talking avatar with native nodes - tiny model"
 SAMPLERS = ("ApoAvatarSampler", "KSampler", "ApoAvatarLongVideo")
 WITH_STEPS = ("ApoAvatarSampler", "KSampler", "BasicScheduler")
 FRAMES, SHORT, FPS = 49, 13, 24
@@ -33,13 +36,14 @@ FRAMES, SHORT, FPS = 49, 13, 24
 
 @pytest.fixture(scope="module")
 def prompt_of(comfy_server):
-    """The API prompt of a workflow of this pack, with few steps; what its loaders name is in the server's input folder."""
-    for asset in (WORKFLOWS / "assets").iterdir():
-        comfy_server.upload(asset)
+    """The API prompt of a workflow of this pack, with few steps and a portrait of one's own if one is given."""
     definitions = comfy_server.object_info()
 
-    def prompt_of(name: str, steps: int = 2, seconds: float | None = None) -> dict:
-        prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), definitions)
+    def prompt_of(name: str, steps: int = 2, seconds: float | None = None, portrait: Path | None = None) -> dict:
+        saved = workflow.load(WORKFLOWS / f"{name}.json")
+        if portrait:
+            workflow.connect_own(saved, "portrait", comfy_server.upload(portrait))
+        prompt = workflow.to_prompt(saved, definitions)
         (counting,) = (node for node in prompt.values() if node["class_type"] in WITH_STEPS)
         counting["inputs"]["steps"] = steps
         if seconds:
@@ -80,30 +84,38 @@ def freshly_run(entry: dict) -> set[str]:
 
 def test_all_workflows_are_there_with_their_thumbnails():
     assert TINY == [
-        "tiny_film_refocused", "tiny_image_audio", "tiny_long_film", "tiny_long_film_refocused", "tiny_native_parts",
-        "tiny_pose_refocused", "tiny_text_audio",
-    ]  # fmt: skip
-    assert sorted({*NAMES} - {*TINY}) == sorted({*PREVIEWED, *WITH_OTHERS_MODELS})
+        "ApoAvatar gestures in a long video - tiny model",
+        "ApoAvatar gestures of a film - tiny model",
+        "ApoAvatar gestures of a pose video - tiny model",
+        PORTRAIT,
+        TEXT,
+        "ApoAvatar talking avatar in a long video - tiny model",
+        NATIVE,
+    ]
+    assert sorted({*NAMES} - {*TINY}) == sorted({f"{PORTRAIT}.app", *PREVIEWED, *WITH_OTHERS_MODELS})
     for name in NAMES:
         assert (WORKFLOWS / f"{name}.jpg").is_file()
 
 
+def test_what_needs_a_download_comes_last_in_the_template_browser():
+    by_name = sorted(NAMES, key=str.casefold)
+    assert {*by_name[-len(WITH_OTHERS_MODELS) :]} == {*WITH_OTHERS_MODELS}
+
+
 WITH_OTHERS_MODELS = {
-    "wan21_infinitetalk": 6,
-    "wan21_infinitetalk_4step": 7,
-    "wan21_infinitetalk_long_film": 7,
-    "wan21_unianimate_refocused": 9,
-    "wan21_infinitetalk_gestures": 8,
-    "wan22_s2v_gestures": 4,
-    "wan21_1.3B_text_audio": 4,
+    "ApoAvatar Wan InfiniteTalk lip sync in 40 steps": 6,
+    "ApoAvatar Wan InfiniteTalk lip sync in 4 steps": 7,
+    "ApoAvatar Wan InfiniteTalk long talking video": 7,
+    "ApoAvatar Wan UniAnimate gestures of a film": 9,
+    "ApoAvatar Wan InfiniteTalk gestures from voice": 8,
+    "ApoAvatar Wan S2V gestures from voice": 4,
+    "ApoAvatar Wan with your own adapter": 4,
 }
 """Workflows whose models are not in the repository, and how many files ComfyUI shall offer for each."""
 
 
 @pytest.mark.parametrize("name", WITH_OTHERS_MODELS)
 def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_server, name):
-    for asset in (WORKFLOWS / "assets").iterdir():
-        comfy_server.upload(asset)
     saved = workflow.load(WORKFLOWS / f"{name}.json")
     with pytest.raises(WorkflowError) as refused:
         comfy_server.submit(workflow.to_prompt(saved, comfy_server.object_info()))
@@ -147,8 +159,6 @@ def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PREVIEWED)
 def test_what_the_body_will_do_is_seen_over_the_portrait_where_models_are_missing(comfy_server, name):
-    for asset in (WORKFLOWS / "assets").iterdir():
-        comfy_server.upload(asset)
     prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), comfy_server.object_info())
     entry = comfy_server.queue(prompt, partly=True)
     assert any(file["type"] == "temp" for output in entry["outputs"].values() for file in output.get("images", [])), "the gate"
@@ -166,14 +176,13 @@ def test_what_the_body_will_do_is_seen_over_the_portrait_where_models_are_missin
 
 @pytest.mark.slow
 def test_a_workflow_leaves_nothing_behind_that_changes_another(comfy_server, prompt_of, tmp_path):
-    alone = prompt_of("tiny_image_audio", seconds=0.5)
+    alone = prompt_of(PORTRAIT, seconds=0.5)
     expected = frames_of(video_of(comfy_server, comfy_server.queue(alone)))
-    comfy_server.queue(prompt_of("tiny_native_parts", seconds=0.5))
+    comfy_server.queue(prompt_of(NATIVE, seconds=0.5))
 
-    # Under another name the same picture is new to the cache, which keeps the models that both runs then share.
-    again = prompt_of("tiny_image_audio", seconds=0.5)
+    # From a file the same picture is new to the cache, which keeps the models that both runs then share.
     shutil.copy(WORKFLOWS / "assets" / "presenter.png", tmp_path / "same_presenter.png")
-    workflow.set_input(again, "LoadImage", "image", comfy_server.upload(tmp_path / "same_presenter.png"))
+    again = prompt_of(PORTRAIT, seconds=0.5, portrait=tmp_path / "same_presenter.png")
     entry = comfy_server.queue(again)
 
     assert sampler_in(again) in freshly_run(entry)
@@ -182,7 +191,7 @@ def test_a_workflow_leaves_nothing_behind_that_changes_another(comfy_server, pro
 
 @pytest.mark.slow
 def test_another_seed_makes_another_video(comfy_server, prompt_of):
-    prompt = prompt_of("tiny_text_audio", seconds=0.5)
+    prompt = prompt_of(TEXT, seconds=0.5)
     first = frames_of(video_of(comfy_server, comfy_server.queue(prompt)))
     workflow.set_input(prompt, "ApoAvatarSampler", "seed", 1)
     second = frames_of(video_of(comfy_server, comfy_server.queue(prompt)))
@@ -220,7 +229,7 @@ async def watch(server, prompt: dict, interrupt_at_step: int | None = None) -> t
 
 @pytest.mark.slow
 def test_every_step_is_told_on_the_websocket(comfy_server, prompt_of):
-    prompt = prompt_of("tiny_text_audio", steps=3, seconds=0.5)
+    prompt = prompt_of(TEXT, steps=3, seconds=0.5)
     prompt_id, progress = asyncio.run(watch(comfy_server, prompt))
     comfy_server.wait(prompt_id)
     assert [step for step in progress if step[0] > 0] == [(1, 3), (2, 3), (3, 3)]
@@ -250,7 +259,7 @@ async def previews_of(server, prompt: dict) -> list[np.ndarray]:
 @pytest.mark.slow
 def test_every_step_shows_a_preview(comfy_server, prompt_of):
     # A number of steps that no other test takes: the server shows nothing of a result that it has already.
-    pictures = asyncio.run(previews_of(comfy_server, prompt_of("tiny_text_audio", steps=4, seconds=0.5)))
+    pictures = asyncio.run(previews_of(comfy_server, prompt_of(TEXT, steps=4, seconds=0.5)))
     assert len(pictures) == 4
     assert all(picture.ndim == 3 and picture.shape[0] == picture.shape[1] for picture in pictures)
     assert (pictures[0].astype(int) - pictures[-1]).std() > 5, "the picture must become clearer"
@@ -259,7 +268,7 @@ def test_every_step_shows_a_preview(comfy_server, prompt_of):
 @pytest.mark.slow
 def test_cancelling_stops_within_a_step_and_the_server_goes_on(comfy_server, prompt_of):
     # Larger than usual, so that a step takes much longer than a message.
-    prompt = prompt_of("tiny_text_audio", steps=1000, seconds=0.5)
+    prompt = prompt_of(TEXT, steps=1000, seconds=0.5)
     for side in ("width", "height"):
         workflow.set_input(prompt, "ApoAvatarConditioning", side, 256)
     prompt_id, progress = asyncio.run(watch(comfy_server, prompt, interrupt_at_step=1))
@@ -268,5 +277,5 @@ def test_cancelling_stops_within_a_step_and_the_server_goes_on(comfy_server, pro
     assert progress[-1][0] <= 3
     with pytest.raises(WorkflowError, match="interrupted"):
         comfy_server.wait(prompt_id)
-    video = video_of(comfy_server, comfy_server.queue(prompt_of("tiny_text_audio", steps=1, seconds=0.5)))
+    video = video_of(comfy_server, comfy_server.queue(prompt_of(TEXT, steps=1, seconds=0.5)))
     assert len(frames_of(video)) == 13

@@ -452,7 +452,7 @@ def test_each_variant_of_the_tables_is_trained_once() -> None:
 
 # --- the command
 
-WORKFLOW = ROOT / "workflows" / "tiny_image_audio.json"
+WORKFLOW = ROOT / "workflows" / "ApoAvatar talking avatar from a portrait - tiny model.json"
 
 
 @pytest.mark.skipif(not WORKFLOW.is_file(), reason="the shipped workflow is not there yet")
