@@ -88,7 +88,7 @@ class LoadModels(io.ComfyNode):
     def execute(cls, preset: dict | None = None) -> io.NodeOutput:
         preset = chosen("preset", preset, (TINY, FILES, TINY_BACKBONE))
         if preset["preset"] in (TINY, TINY_BACKBONE):
-            model = loading.load_diffusion_model(presets.TINY_DIT)
+            model = loading.load_tiny_diffusion_model()
             return io.NodeOutput(
                 loading.apply_adapter(model, presets.TINY_ADAPTER) if preset["preset"] == TINY else model,
                 loading.load_tiny_text_encoder(),
