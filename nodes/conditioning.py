@@ -215,9 +215,9 @@ class Conditioning(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="positive"),
-                io.Conditioning.Output(display_name="negative"),
-                io.Latent.Output(display_name="latent"),
+                io.Conditioning.Output(display_name="positive", tooltip="The prompt with portrait, voice and pose, for a sampler."),
+                io.Conditioning.Output(display_name="negative", tooltip="What guidance leads away from, for the same sampler."),
+                io.Latent.Output(display_name="latent", tooltip="An empty clip of this size and length, for the sampler."),
                 io.Int.Output(display_name="trim_image", tooltip="Frames at the clip's start that the video has already."),
                 io.Int.Output(display_name="length", tooltip="Video frames of the clip."),
                 io.Float.Output(display_name="fps", tooltip="Frame rate of the clip, for Create Video."),

@@ -81,14 +81,19 @@ class LoadModels(io.ComfyNode):
                     "tiny_backbone: the cartoon presenter before Apply ApoAvatar Adapter, for LoRAs between them.",
                 ),
             ],
-            outputs=[io.Model.Output(), io.Clip.Output(), io.Vae.Output(), io.AudioEncoder.Output()],
+            outputs=[
+                io.Model.Output(tooltip="Listens to the voice; tiny_backbone does not yet."),
+                io.Clip.Output(tooltip="Reads the prompt, for CLIP Text Encode and ApoAvatar Conditioning."),
+                io.Vae.Output(tooltip="Turns pictures into latents and back."),
+                io.AudioEncoder.Output(tooltip="Hears the voice as the adapter does, for Audio Encoder Encode."),
+            ],
         )
 
     @classmethod
     def execute(cls, preset: dict | None = None) -> io.NodeOutput:
         preset = chosen("preset", preset, (TINY, FILES, TINY_BACKBONE))
         if preset["preset"] in (TINY, TINY_BACKBONE):
-            model = loading.load_diffusion_model(presets.TINY_DIT)
+            model = loading.load_tiny_diffusion_model()
             return io.NodeOutput(
                 loading.apply_adapter(model, presets.TINY_ADAPTER) if preset["preset"] == TINY else model,
                 loading.load_tiny_text_encoder(),
@@ -134,7 +139,7 @@ class ApplyAdapter(io.ComfyNode):
                     "adapter's own pose branch.",
                 ),
             ],
-            outputs=[io.Model.Output()],
+            outputs=[io.Model.Output(tooltip="The model that listens and follows poses, for ApoAvatar Sampler or a guider.")],
         )
 
     @classmethod

@@ -120,7 +120,7 @@ class ExtractPose(io.ComfyNode):
                     tooltip="Boxes of persons, for example from RT-DETR, instead of those that are found here.",
                 ),
             ],
-            outputs=[PoseKeypoint.Output(display_name="pose")],
+            outputs=[PoseKeypoint.Output(display_name="pose", tooltip="One frame of keypoints for each picture, in OpenPose form.")],
         )
 
     @classmethod

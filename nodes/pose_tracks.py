@@ -52,7 +52,9 @@ class LoadOpenPose(io.ComfyNode):
                     "width", default=0, min=0, max=16384, optional=True,
                     tooltip="Of the film, in pixels, where the file does not say it (OpenPose's own do not); 0 if it does.",
                 ),
-                io.Int.Input("height", default=0, min=0, max=16384, optional=True, tooltip="Likewise."),
+                io.Int.Input(
+                    "height", default=0, min=0, max=16384, optional=True, tooltip="Of the film, likewise; 0 if the file says it."
+                ),
             ],
             outputs=[PoseKeypoint.Output(display_name="pose", tooltip="One frame for each frame of the film, everybody in it.")],
         )

@@ -41,7 +41,7 @@ class Guider(io.ComfyNode):
             "all ones cost one.",
             search_aliases=["cfg", "guidance", "audio cfg", "multi cfg", "dual cfg"],
             inputs=guidance_inputs(),
-            outputs=[io.Guider.Output()],
+            outputs=[io.Guider.Output(tooltip="For Sampler Custom (Advanced) or Long Video.")],
         )
 
     @classmethod
@@ -81,7 +81,7 @@ class Sampler(io.ComfyNode):
                     tooltip="ComfyUI's own; the pack is tested with simple.",
                 ),
             ],
-            outputs=[io.Latent.Output()],
+            outputs=[io.Latent.Output(tooltip="The finished clip, for VAE Decode.")],
         )
 
     @classmethod

@@ -11,6 +11,8 @@ ADAPTERS, POSE_MODELS = "apoavatar_adapters", "apoavatar_pose"
 
 TINY_DIT = PRESETS / "diffusion_models" / "apoavatar_tiny_dit.safetensors"
 TINY_VAE = PRESETS / "vae" / "apoavatar_tiny_vae.safetensors"
+TINY_COLOURS = PRESETS / "vae" / "apoavatar_tiny_vae.colours.json"
+"""What colour each channel of that VAE's latents is, for live previews."""
 TINY_T5 = PRESETS / "text_encoders" / "apoavatar_tiny_t5.safetensors"
 TINY_ADAPTER = PRESETS / ADAPTERS / "apoavatar_tiny_adapter.safetensors"
 TINY_SIZE = {"width": 128, "height": 128}

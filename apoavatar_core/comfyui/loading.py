@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,16 @@ from .attaching import attach
 def load_diffusion_model(path: Path) -> ModelPatcher:
     """MODEL of a Wan file."""
     return comfy.sd.load_diffusion_model(str(existing(path)))
+
+
+def load_tiny_diffusion_model() -> ModelPatcher:
+    """MODEL of the tiny preset before its adapter, whose live previews show the colours of the preset's own VAE."""
+    model = load_diffusion_model(presets.TINY_DIT)
+    colours = json.loads(presets.TINY_COLOURS.read_text(encoding="utf-8"))
+    latents = model.model.latent_format
+    latents.latent_rgb_factors, latents.latent_rgb_factors_bias = colours["factors"], colours["bias"]
+    latents.taesd_decoder_name = None  # a decoder of Wan's latents cannot read these
+    return model
 
 
 def load_vae(path: Path) -> comfy.sd.VAE:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoints.adapter_file import read_adapter
-from ..checkpoints.presets import TINY_ADAPTER, TINY_DIT, TINY_POSE, TINY_T5, TINY_VAE
+from ..checkpoints.presets import TINY_ADAPTER, TINY_COLOURS, TINY_DIT, TINY_POSE, TINY_T5, TINY_VAE
 from ..comfyui import loading
-from ..data.clips import ClipBank, draw_bank
+from ..data.clips import ClipBank, draw_bank, load_frames, seeds_in
 from ..data.encoders import load_encoders
 from ..data.prepare import prepare
 from ..evaluation import presenter
@@ -22,6 +22,7 @@ from ..settings import Count, Settings, changed, read_settings
 from ..synthetic import synthesize_clip
 from ..tiny import text
 from ..tiny.keypoint_network import KeypointTrainingConfig, train_keypoints
+from ..tiny.latent_colours import write_colours
 from ..tiny.vae.config import VAEStage, VAETrainingConfig
 from ..tiny.vae.export import export_run
 from ..tiny.vae.training import train as learn_vae
@@ -157,6 +158,8 @@ def export(recipe: Recipe, run: RunFolder) -> None:
     }
     for preset, path in made.items():
         write_whole(run.shipped(preset), path.read_bytes())
+    bank = run.bank(recipe.clips.fps)
+    write_colours(run.shipped(TINY_VAE), (load_frames(bank, seed)[0] for seed in seeds_in(bank)[:48]), run.shipped(TINY_COLOURS))
     load_preset(run)
 
 
@@ -193,7 +196,10 @@ STAGES = (
         lambda run: [run.keypoints / TINY_POSE.name],
         lambda recipe: recipe.keypoints.minutes,
     ),
-    Stage("export", "files to ship", export, lambda run: [run.shipped(path) for path in (TINY_DIT, TINY_ADAPTER, TINY_POSE)]),
+    Stage(
+        "export", "files to ship", export,
+        lambda run: [run.shipped(path) for path in (TINY_DIT, TINY_ADAPTER, TINY_POSE, TINY_COLOURS)],
+    ),
     Stage("measures", "measures", measure, lambda run: [run.measures]),
 )
 """`prepare`, `export` and `measures` take what there is to do."""

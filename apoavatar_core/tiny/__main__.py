@@ -1,4 +1,4 @@
-"""Make the parts of the tiny preset: `python -m apoavatar_core.tiny clips | vae | text | keypoints`."""
+"""Make the parts of the tiny preset: `python -m apoavatar_core.tiny clips | vae | text | keypoints | colours`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
     try:
         use_comfyui()
         from ..data import clips
-        from . import keypoint_network, text
+        from . import keypoint_network, latent_colours, text
         from .vae import command as vae
 
         parser = argparse.ArgumentParser(prog="python -m apoavatar_core.tiny", description=__doc__)
@@ -24,6 +24,7 @@ def main() -> None:
             "vae": (vae, "train the VAE on drawn clips"),
             "text": (text, "train the T5 on captions of synthetic presenters"),
             "keypoints": (keypoint_network, "train the network that finds a drawn presenter's keypoints"),
+            "colours": (latent_colours, "fit the colours that a live preview shows of the VAE's latents"),
         }
         for name, (part, what) in parts.items():
             part.add_arguments(commands.add_parser(name, help=what))

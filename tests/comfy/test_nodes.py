@@ -241,3 +241,36 @@ def test_gesture_nodes_read_poses_as_the_others_do_and_say_what_they_left_out(no
     gate = node("ApoAvatarLoudnessRefocusing").execute(gesturing_voice(), 24.0, 5, 10.0, 0.5, 8.0, 5.0, 95.0).result[0]
     refocus = node("ApoAvatarRefocusGestures").execute
     assert refocus(alone, gate, 1.0, False).result[0] == refocus([alone], gate, 1.0, False).result[0]
+
+
+def inputs_of(declared):
+    """Every input, and what the options of choices bring."""
+    for one in declared:
+        yield one
+        for option in getattr(one, "options", None) or ():
+            yield from inputs_of(getattr(option, "inputs", ()))
+
+
+def test_every_input_and_output_has_a_tooltip(comfy):
+    import nodes
+
+    found = {name: kind.define_schema() for name, kind in nodes.NODE_CLASS_MAPPINGS.items() if name.startswith("ApoAvatar")}
+    assert found
+    for name, schema in found.items():
+        assert not [one.id for one in (*inputs_of(schema.inputs), *schema.outputs) if not one.tooltip], name
+
+
+def test_the_live_preview_of_the_tiny_model_is_the_small_picture(node, tiny):
+    """Noise as in a latent that is not finished may not change it either."""
+    import latent_preview
+
+    model, _, vae, _ = tiny
+    picture = torch.nn.functional.interpolate(presenter().movedim(-1, 1), (128, 128), mode="area")
+    latent = model.model.latent_format.process_in(vae.encode(picture.movedim(1, -1)))
+    small = torch.nn.functional.interpolate(picture, latent.shape[-2:], mode="area")[0].movedim(0, -1).numpy() * 255
+    previewer = latent_preview.Latent2RGBPreviewer(
+        model.model.latent_format.latent_rgb_factors, model.model.latent_format.latent_rgb_factors_bias
+    )
+    for noise in (0.0, 0.2):
+        shown = previewer.decode_latent_to_preview(latent + noise * torch.randn(latent.shape, generator=torch.manual_seed(0)))
+        assert np.abs(np.asarray(shown, np.float32) - small).mean() < 20  # with Wan's factors 107
