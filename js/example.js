@@ -24,7 +24,7 @@ function isOwn(node, name) {
 }
 
 app.registerExtension({
-  name: "ApoAvatar.Example",
+  name: "apoavatar.Example",
 
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;
