@@ -12,13 +12,13 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import comfy.latent_formats
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..checkpoints.presets import TINY_COLOURS, TINY_VAE
 from ..comfyui.loading import load_vae
+from ..comfyui.wan import latent_format
 from ..files import write_whole
 
 DIGITS = 4
@@ -60,7 +60,7 @@ def latent_and_small(vae, picture: Tensor) -> tuple[Tensor, Tensor]:
     """The latents of one picture [H, W, 3] in [0, 1] as the sampler sees them, [N, C], and the mean colours that they stand for,
     [N, 3] in [−1, 1].
     """
-    latent = comfy.latent_formats.Wan21().process_in(vae.encode(picture[None]))[0, :, 0]
+    latent = latent_format().process_in(vae.encode(picture[None]))[0, :, 0]
     small = F.adaptive_avg_pool2d(picture.movedim(-1, 0), latent.shape[-2:]) * 2 - 1
     return latent.flatten(1).T, small.flatten(1).T
 
