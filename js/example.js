@@ -28,7 +28,7 @@ app.registerExtension({
 
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;
-    const portrait = element("img", { flex: "1", minHeight: "0", objectFit: "contain" }, { src: file("presenter.png"), alt: "the example's portrait" });
+    const portrait = element("img", { flex: "1 1 0px", minHeight: "0", objectFit: "contain" }, { src: file("presenter.png"), alt: "the example's portrait" });
     const voice = element("audio", { width: "100%", height: "32px", flex: "none" }, { src: file("speech.wav"), controls: true, preload: "metadata" });
     const shown = element("div", { display: "flex", flexDirection: "column", gap: "4px" });
     shown.className = "apoavatar-example";

@@ -49,8 +49,8 @@ def app_of(saved: dict) -> dict:
     example, save = the_node(app, EXAMPLE), the_node(app, SAVE)
     x, y = example["pos"]
     width = example["size"][0]
-    portrait = loader("LoadImage", "image", "portrait", example["outputs"][0], example["id"], [x, y], [width, 360])
-    voice = loader("LoadAudio", "audio", "voice", example["outputs"][1], app["last_node_id"] + 1, [x, y + 420], [width, 140])
+    portrait = loader("LoadImage", "image", "portrait", example["outputs"][0], example["id"], [x, y], [width, 240])
+    voice = loader("LoadAudio", "audio", "voice", example["outputs"][1], app["last_node_id"] + 1, [x, y + 284], [width, 136])
     place = app["nodes"].index(example)
     app["nodes"][place : place + 1] = [portrait, voice]
     for link in app["links"]:

@@ -180,16 +180,4 @@ KNOWN_FILES = (
         licence="Apache-2.0",
         licence_source="https://huggingface.co/lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v",
     ),
-    KnownFile(
-        name="sdpose_wholebody_fp16.safetensors",
-        folder="checkpoints",
-        repository="Comfy-Org/SDPose",
-        path="checkpoints/sdpose_wholebody_fp16.safetensors",
-        revision="acb43fbe8142b54d9ebd52b720b81dd4e14c8d81",
-        bytes=1_916_645_792,
-        sha256="63d01f9a7494560693b24767f4469d59c9d3266b31ff0a253e74d1e611442721",
-        licence="MIT",
-        licence_source="https://github.com/T-S-Liang/SDPose-OOD",
-        unconfirmed="It was built on Stable Diffusion 2; whether the licence of those weights holds too is not confirmed.",
-    ),
 )

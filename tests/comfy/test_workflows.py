@@ -10,8 +10,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from apoavatar_core.checkpoints.presets import MEDIAPIPE
+from apoavatar_core.conditioning.cropping import KEEP_PERSON, crop_for
 from devtools import demo, workflow
 from devtools.errors import WorkflowError
 
@@ -106,7 +108,7 @@ WITH_OTHERS_MODELS = {
     "ApoAvatar Wan InfiniteTalk lip sync in 40 steps": 6,
     "ApoAvatar Wan InfiniteTalk lip sync in 4 steps": 7,
     "ApoAvatar Wan InfiniteTalk long talking video": 7,
-    "ApoAvatar Wan UniAnimate gestures of a film": 9,
+    "ApoAvatar Wan UniAnimate gestures of a film": 8,
     "ApoAvatar Wan InfiniteTalk gestures from voice": 8,
     "ApoAvatar Wan S2V gestures from voice": 4,
     "ApoAvatar Wan with your own adapter": 4,
@@ -154,6 +156,43 @@ def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
     samples, rate = sound_of(video)
     assert samples.shape[1] / rate == pytest.approx(frames / FPS, abs=0.1)
     assert np.abs(samples).max() > 0.1
+
+
+IN_THE_PORTRAITS_SHAPE = [name for name in WITH_OTHERS_MODELS if "adapter" not in name]
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (640, 400)], ids=["square", "upright"])
+def test_no_hand_is_outside_of_wans_first_frame(pack, comfy_server, shape, tmp_path):
+    """The portrait at the size that the workflow computes, cut as ApoAvatar Conditioning cuts it, is all of the portrait."""
+    portrait = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    portrait = cv2.resize(portrait, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / f"{shape}.png"), portrait[..., ::-1])
+    definitions, uploaded = comfy_server.object_info(), comfy_server.upload(tmp_path / f"{shape}.png")
+    for name in IN_THE_PORTRAITS_SHAPE:
+        saved = workflow.load(WORKFLOWS / f"{name}.json")
+        workflow.connect_own(saved, "portrait", uploaded)
+        prompt = workflow.to_prompt(saved, definitions)
+        (clip,) = (node for node in prompt.values() if node["class_type"] in ("ApoAvatarConditioning", "WanSoundImageToVideo"))
+        sides = {side: clip["inputs"][side] for side in ("width", "height")}
+        needed = {number: prompt[number] for number in needed_by(prompt, [sides["width"][0]])}
+        needed["size"] = {"class_type": "EmptyImage", "inputs": {**sides, "batch_size": 1, "color": 0}}
+        needed["seen"] = {"class_type": "SaveImage", "inputs": {"images": ["size", 0], "filename_prefix": "size"}}
+        (file,) = comfy_server.output_files(comfy_server.queue(needed))
+        height, width = cv2.imdecode(np.frombuffer(comfy_server.fetch(file), np.uint8), cv2.IMREAD_COLOR).shape[:2]
+        assert 0.9 < width * height / (832 * 480) < 1.1, "the pixels that 480p models were made for"
+        crop = crop_for(shape[::-1], (width, height), KEEP_PERSON, None)
+        (first,) = pack("apoavatar_core.comfyui.pictures").fitted(torch.from_numpy(portrait)[None] / 255, width, height, crop)
+        whole = cv2.resize(portrait, (width, height), interpolation=cv2.INTER_AREA)
+        assert np.abs(first.numpy() * 255 - whole).mean() < 3, name
+
+
+def needed_by(prompt: dict, numbers: list[str]) -> set[str]:
+    """The nodes with these numbers, and all that has to run before them."""
+    found = set(numbers)
+    for number in numbers:
+        links = [value[0] for value in prompt[number]["inputs"].values() if isinstance(value, list)]
+        found |= needed_by(prompt, links)
+    return found
 
 
 @pytest.mark.slow

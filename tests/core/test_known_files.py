@@ -109,7 +109,6 @@ def test_the_readme_has_the_sizes_that_the_files_have() -> None:
         "wav2vec2-chinese-base_fp16": "0.190 GB",
         "wav2vec2_large_english_fp16": "unknown",
         "lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16": "0.738 GB",
-        "sdpose_wholebody_fp16": "1.92 GB",
     }
 
 
