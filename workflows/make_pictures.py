@@ -53,7 +53,7 @@ THUMBNAIL_FRAMES = (8, 16, 22, 36)
 STRIP_FRAMES = range(0, 48, 6)
 CELL = 256
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
-GRAPH_PAGE = (1950, 804)
+GRAPH_PAGE = (1950, 1138)
 BARS = 92
 """Pixels that the page's own bars and menus take at the edges."""
 
