@@ -1,4 +1,4 @@
-"""What a node has to say about its inputs: under the node, and in the log."""
+"""What a node has to say about its inputs: on the node (`js/said.js`), and in the log."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from comfy_api.latest import ui
 
 
-def saying(node: str, sentences: Sequence[str]) -> ui.PreviewText | None:
-    """The sentences as a node's UI, or None if there are none; each is logged with the node's name before it."""
+def saying(node: str, sentences: Sequence[str]) -> ui.PreviewText:
+    """The sentences as a node's UI; each is logged with the node's name before it.
+
+    A node that has nothing to say tells that too: what it said in an earlier run then goes away.
+    """
     for sentence in sentences:
         logging.info("%s: %s", node, sentence)
-    return ui.PreviewText("\n".join(sentences)) if sentences else None
+    return ui.PreviewText("\n".join(sentences))

@@ -300,7 +300,7 @@ def test_a_tall_portrait_keeps_its_head_and_a_wide_clip_gets_bars(pack, vae) -> 
 def test_a_portrait_that_the_model_does_not_know_is_said(node, vae, pack) -> None:
     def said(portrait: Tensor) -> str:
         output = node.execute(TEXT, TEXT, vae, voice(), 128, 128, 5, FPS, FREE, FROM_NOTHING, reference_image=portrait)
-        return "" if output.ui is None else "\n".join(output.ui.as_dict()["text"])
+        return "\n".join(output.ui.as_dict()["text"])
 
     assert said(presenter()) == ""
     grey = presenter().mean(-1, keepdim=True).expand(-1, -1, -1, 3)

@@ -233,7 +233,7 @@ def test_gesture_nodes_read_poses_as_the_others_do_and_say_what_they_left_out(no
     dials = {"fps": 24.0, "length": 5, "seed": 0, "energy": 0.8, "range": 1.0, "handedness": 0.0, "calm": 0.3}
     make = node("ApoAvatarGesturesFromVoice").execute
     expected = make(gesturing_voice(), [alone], **dials)
-    assert make(gesturing_voice(), alone, **dials).result[0] == expected.result[0] and expected.ui is None
+    assert make(gesturing_voice(), alone, **dials).result[0] == expected.result[0] and expected.ui.as_dict()["text"] == ("",)
     assert make(gesturing_voice(), [None, crowd], **dials).result[0] == expected.result[0]
     said = "\n".join(make(hiss, [crowd], **dials).ui.as_dict()["text"])
     assert "up to 2 people" in said and "Nobody speaks or sings" in said

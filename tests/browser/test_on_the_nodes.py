@@ -1,0 +1,96 @@
+"""What the nodes show on themselves, in the classic renderer and in Nodes 2.0 (`js/`)."""
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+RENDERERS = ["classic", "nodes 2.0"]
+NOBODY = "Nobody speaks or sings in this audio: the body rests."
+ASSETS = Path(__file__).resolve().parents[2] / "workflows" / "assets"
+
+
+@pytest.fixture
+def hiss(comfy_server, tmp_path) -> str:
+    """An input file in which nobody speaks; its name."""
+    noise = np.random.default_rng(0).normal(0, 3000, 16_000).astype("<i2")
+    with wave.open(str(tmp_path / "hiss.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(noise.tobytes())
+    return comfy_server.upload(tmp_path / "hiss.wav")
+
+
+@pytest.fixture(params=RENDERERS)
+def canvas(request, page):
+    """An empty page in each renderer."""
+    page.evaluate("on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)", request.param == "nodes 2.0")
+    page.evaluate("app.graph.clear()")
+    yield page
+    page.evaluate("app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)")
+
+
+def gate_graph(page, audio: str) -> None:
+    """Load Audio → Audio Loudness Refocusing → Preview Any, which makes the prompt one that has an output."""
+    page.evaluate(
+        """audio => {
+            const add = (type, x) => {
+                const node = LiteGraph.createNode(type);
+                app.graph.add(node);
+                node.pos = [x, 100];
+                return node;
+            };
+            const [sound, gate, shown] = [["LoadAudio", 0], ["ApoAvatarLoudnessRefocusing", 420], ["PreviewAny", 900]].map(
+                ([type, x]) => add(type, x));
+            const file = sound.widgets.find(widget => widget.name === "audio");
+            if (!file.options.values.includes(audio)) file.options.values.push(audio);
+            file.value = audio;
+            sound.connect(0, gate, gate.inputs.findIndex(input => input.name === "audio"));
+            gate.connect(gate.outputs.findIndex(output => output.name === "keep_weights"), shown, 0);
+            app.canvas.ds.offset = [60, 80];
+            app.canvas.setDirty(true, true);
+        }""",
+        audio,
+    )
+
+
+def run(page) -> None:
+    page.evaluate(
+        """() => new Promise((resolve, reject) => {
+            app.api.addEventListener("execution_success", resolve, {once: true});
+            app.api.addEventListener("execution_error", event => reject(event.detail.exception_message), {once: true});
+            app.queuePrompt(0).then(queued => queued || reject("the page did not queue the workflow"));
+        })"""
+    )
+
+
+def set_value(page, node_type: str, name: str, value) -> None:
+    page.evaluate(
+        "([type, name, value]) => { app.graph.nodes.find(n => n.type === type).widgets.find(w => w.name === name).value = value }",
+        [node_type, name, value],
+    )
+
+
+def widget_values(page, node_type: str) -> list:
+    return page.evaluate("type => app.graph.serialize().nodes.find(n => n.type === type).widgets_values", node_type)
+
+
+def test_what_a_node_says_stays_on_it(canvas, hiss, comfy_server):
+    """After a run, after one whose results are all cached, and on the next visit; until it has nothing to say."""
+    page, said = canvas, canvas.locator(".apoavatar-said")
+    gate_graph(page, hiss)
+    before = widget_values(page, "ApoAvatarLoudnessRefocusing")
+    for _ in ("first", "cached"):
+        run(page)
+        said.wait_for()
+        assert said.inner_text() == NOBODY and said.is_visible()
+    assert widget_values(page, "ApoAvatarLoudnessRefocusing") == before
+    page.reload()
+    said.wait_for()
+    assert said.inner_text() == NOBODY
+
+    set_value(page, "LoadAudio", "audio", comfy_server.upload(ASSETS / "speech.wav"))
+    run(page)
+    said.wait_for(state="detached")
+    assert page.complaints == []
