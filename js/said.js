@@ -23,11 +23,7 @@ function paragraph(sentences) {
 function show(node) {
   const sentences = node.properties[PROPERTY];
   const shown = node.widgets?.find((widget) => widget.name === PROPERTY);
-  if (shown) {
-    const height = shown.computedHeight ?? 0;
-    node.removeWidget(shown);
-    node.setSize([node.size[0], node.size[1] - height]);
-  }
+  if (shown) node.removeWidget(shown);
   if (!sentences) return;
   const element = paragraph(sentences);
   const widget = node.addDOMWidget(PROPERTY, "apoavatar_said", element, {
