@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from ..apoavatar_core.comfyui.cancelling import end_if_cancelled
 from ..apoavatar_core.hearing import HeardVoice, heard_voice
 from ..apoavatar_core.refocusing import RefocusingConfig, frames_of, gate_of
-from ..apoavatar_core.refocusing_plot import plot_gate
+from ..apoavatar_core.refocusing_plot import drawn_numbers, plot_gate
 from .saying import saying
 
 GateType = io.Custom("APOAVATAR_GATE")
@@ -78,5 +78,6 @@ class LoudnessRefocusing(io.ComfyNode):
         voice = voice_in(audio)
         gate = gate_of(voice, frames or frames_of(voice, fps), fps, RefocusingConfig(alpha, beta, tau, q_low, q_high))
         plot = torch.from_numpy(plot_gate(voice.samples, gate)).float()[None] / 255
-        said = [] if voice.speaks else [NOBODY]
-        return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=saying("Audio Loudness Refocusing", said))
+        said = saying("Audio Loudness Refocusing", [] if voice.speaks else [NOBODY])
+        shown = {**said.as_dict(), "apoavatar_gate": [drawn_numbers(voice.samples, gate, beta)]}
+        return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=shown)

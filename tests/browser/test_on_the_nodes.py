@@ -1,4 +1,5 @@
 """What the nodes show on themselves, in the classic renderer and in Nodes 2.0 (`js/`)."""
+import json
 import wave
 from pathlib import Path
 
@@ -94,3 +95,48 @@ def test_what_a_node_says_stays_on_it(canvas, hiss, comfy_server):
     run(page)
     said.wait_for(state="detached")
     assert page.complaints == []
+
+
+def curve(page, name: str) -> str:
+    return page.locator(f".apoavatar-gate [data-curve={name}]").get_attribute("points")
+
+
+def test_the_gate_is_drawn_on_its_node(canvas, comfy_server):
+    """Before any run, again as a dial turns, and after a run as the run has it; with words where there is room for them."""
+    page = canvas
+    audio = comfy_server.upload(ASSETS / "speech.wav")
+    gate_graph(page, audio)
+    saved = widget_values(page, "ApoAvatarLoudnessRefocusing")
+    page.locator(".apoavatar-gate [data-curve=keep]").wait_for(state="attached")
+    words = page.locator(".apoavatar-gate svg").text_content()
+    assert all(word in words for word in ("voice", "loudness s̃", "keep weight", "β", "0.5", "1 s", f"gate of {audio}"))
+    loudness, first = curve(page, "normalized"), curve(page, "keep")
+    set_value(page, "ApoAvatarLoudnessRefocusing", "beta", 0.2)
+    page.wait_for_function(f"first => ({KEEP}).getAttribute('points') !== first", arg=first)
+    assert curve(page, "normalized") == loudness
+
+    saved[saved.index(0.5)] = 0.2
+    assert widget_values(page, "ApoAvatarLoudnessRefocusing") == saved
+    answer = json.loads(comfy_server.get("/apoavatar/gate", file=audio, beta="0.2"))
+    assert heights(curve(page, "keep")) == pytest.approx(as_drawn(answer["keep"], curve(page, "keep")), abs=0.1)
+    before = curve(page, "keep")
+    run(page)
+    page.get_by_text("gate of the last run").first.wait_for(state="attached")
+    assert curve(page, "keep") == before
+    set_value(page, "LoadAudio", "audio", "gone.wav")
+    page.get_by_text("'gone.wav' is not in ComfyUI's input folder").first.wait_for(state="attached")
+    assert page.complaints == []
+
+
+KEEP = "document.querySelector('.apoavatar-gate [data-curve=keep]')"
+
+
+def heights(points: str) -> list[float]:
+    return [float(point.split(",")[1]) for point in points.split()]
+
+
+def as_drawn(values: list[float], points: str) -> list[float]:
+    """Values on the scale of a curve: its own lowest and highest point tell the scale."""
+    drawn = heights(points)
+    scale = (min(drawn) - max(drawn)) / (max(values) - min(values))
+    return [max(drawn) + (value - min(values)) * scale for value in values]
