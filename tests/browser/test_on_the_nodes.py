@@ -140,3 +140,39 @@ def as_drawn(values: list[float], points: str) -> list[float]:
     drawn = heights(points)
     scale = (min(drawn) - max(drawn)) / (max(values) - min(values))
     return [max(drawn) + (value - min(values)) * scale for value in values]
+
+
+def test_guider_and_sampler_show_what_guidance_costs(canvas):
+    page = canvas
+    page.evaluate(
+        """() => {
+            const add = (type, x) => {
+                const node = LiteGraph.createNode(type);
+                app.graph.add(node);
+                node.pos = [x, 100];
+                return node;
+            };
+            const place = (node, name) => node.inputs.findIndex(input => input.name === name);
+            const voice = add("AudioEncoderEncode", 0);
+            const conditions = add("ApoAvatarConditioning", 300);
+            voice.connect(0, conditions, place(conditions, "audio_features"));
+            for (const node of [add("ApoAvatarDecoupledCFGGuider", 800), add("ApoAvatarSampler", 1200)])
+                conditions.connect(0, node, place(node, "positive"));
+        }"""
+    )
+    for node_type in ("ApoAvatarDecoupledCFGGuider", "ApoAvatarSampler"):
+        page.wait_for_function(SHOWN, arg=[node_type, "3 evaluations a step"])  # text 2, audio 3, neither image nor pose
+        for modality in ("text", "image", "audio", "pose"):
+            set_value(page, node_type, f"{modality}_scale", 1)
+        page.wait_for_function(SHOWN, arg=[node_type, "1 evaluation a step"])
+    page.evaluate("app.graph.remove(app.graph.nodes.find(n => n.type === 'ApoAvatarConditioning'))")
+    page.wait_for_function(SHOWN, arg=["ApoAvatarSampler", "up to 1 evaluation a step"])
+    assert page.complaints == []
+
+
+SHOWN = """([type, words]) => {
+    const node = app.graph.nodes.find(node => node.type === type);
+    const badges = node.badges.map(badge => typeof badge === "function" ? badge() : badge).map(badge => badge.text);
+    const { element } = node.widgets.find(widget => widget.name === "apoavatar_cost");
+    return LiteGraph.vueNodesMode ? element.innerText === words && element.offsetHeight >= 15 : badges.includes(words);
+}"""
