@@ -38,7 +38,9 @@ function show(node) {
 
 /** The page keeps a workflow for the next visit when it changes; it looks for changes after clicks and keys alone. */
 function keepForNextVisit() {
-  app.extensionManager?.workflow?.activeWorkflow?.changeTracker?.checkState?.();
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+  if (tracker?.captureCanvasState) tracker.captureCanvasState();
+  else tracker?.checkState?.(); // its older name
 }
 
 app.registerExtension({

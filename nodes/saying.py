@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from comfy_api.latest import ui
 
-
-def saying(node: str, sentences: Sequence[str]) -> ui.PreviewText:
+def saying(node: str, sentences: Sequence[str]) -> dict[str, list[str]]:
     """The sentences as a node's UI; each is logged with the node's name before it.
 
-    A node that has nothing to say tells that too: what it said in an earlier run then goes away.
+    A node that has nothing to say tells that too, for what it said in an earlier run then goes away. It does so without a text, which
+    ComfyUI's queue would show as the run's result.
     """
     for sentence in sentences:
         logging.info("%s: %s", node, sentence)
-    return ui.PreviewText("\n".join(sentences))
+    return {"text": list(sentences)}

@@ -128,7 +128,7 @@ def test_a_film_of_48_frames_a_second_keeps_its_time(node) -> None:
     gap = [*slow[:10], {"people": []}, *slow[11:]]
     out = track(gap, 24.0, 24.0, 60, 0.0, "loop", 0.3, 0)
     assert out.result[1] == 60 and all(frame["people"] for frame in out.result[0])
-    assert "nobody was found" in str(out.ui.as_dict()) and "it is looped" in str(out.ui.as_dict())
+    assert "nobody was found" in str(out.ui) and "it is looped" in str(out.ui)
 
 
 def test_movements_are_put_on_the_portraits_picture(node) -> None:
