@@ -38,6 +38,7 @@ class LoudnessRefocusing(io.ComfyNode):
             description="Weigh each pose frame by how loud the voice is: accents keep the gesture, quiet parts let it rest.",
             search_aliases=["voice", "loudness gate", "audio reactive", "envelope", "rms", "gesture strength"],
             inputs=[
+            has_intermediate_output=True,
                 io.Audio.Input("audio", tooltip="The voice."),
                 io.Float.Input("fps", default=24.0, min=1.0, max=120.0, step=0.01, tooltip="Frame rate of the video."),
                 io.Int.Input(

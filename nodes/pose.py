@@ -89,6 +89,7 @@ class ExtractPose(io.ComfyNode):
             description="Find one person's body, hands and face in video frames.",
             search_aliases=["dwpose", "openpose", "sdpose", "mediapipe", "pose estimation", "keypoints"],
             inputs=[
+            has_intermediate_output=True,
                 io.Image.Input("frames", tooltip="Consecutive pictures, for example from Get Video Components."),
                 io.Combo.Input(
                     "pose_model",
