@@ -1,23 +1,22 @@
 /** What guidance costs, on the guider and the sampler: how many evaluations a step the scales and connected conditions take. */
 
-import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { isConnected, origin, valueOf, watch } from "./graph.js";
+import { asking, isConnected, origin, valueOf, watch } from "./graph.js";
 
 const NODES = ["ApoAvatarDecoupledCFGGuider", "ApoAvatarSampler"];
 const MODALITIES = ["text", "image", "audio", "pose"];
 const LINE = 20; // px
 
-const costs = new WeakMap(); // node → { words, element }
+const costs = new WeakMap(); // node → Cost
 
 /** What ApoAvatar Conditioning is given; null where another node, or a subgraph's border, stands before the guider. */
 function given(node) {
   const conditioning = origin(node, "positive");
   if (conditioning?.type !== "ApoAvatarConditioning") return null;
-  const present = { text: true, audio: isConnected(conditioning, "audio_features") };
-  present.image = ["reference_image", "clip_vision_output"].some((name) => isConnected(conditioning, name));
-  present.pose = isConnected(conditioning, "pose_mode.pose");
-  return MODALITIES.filter((modality) => present[modality]);
+  const inputs = {
+    image: ["reference_image", "clip_vision_output", "source_video"], audio: ["audio_features"], pose: ["pose_mode.pose"],
+  };
+  return MODALITIES.filter((name) => name === "text" || inputs[name].some((input) => isConnected(conditioning, input)));
 }
 
 /** What the route is asked; null where a scale is known in a run only. */
@@ -34,27 +33,22 @@ function words({ states, error }, known) {
   return known ? count : `up to ${count}`;
 }
 
-async function ask(node, asked) {
-  const cost = costs.get(node);
-  if (!cost) return;
-  cost.asking?.abort();
-  const { signal } = (cost.asking = new AbortController());
-  let [told, states] = ["", ""];
-  if (asked) {
-    try {
-      const response = await api.fetchApi(`/apoavatar/evaluations?${new URLSearchParams(asked.query)}`, { signal });
-      const answer = await response.json();
-      told = words(answer, asked.known);
-      states = answer.states?.map((kept) => kept.join(" + ") || "nothing").join("; ") ?? "";
-    } catch {
-      if (signal.aborted) return;
-    }
+/** The line on a node. */
+class Cost {
+  constructor(node) {
+    this.words = "";
+    this.element = document.createElement("div");
+    this.element.className = "apoavatar-cost";
+    Object.assign(this.element.style, {
+      font: `12px/${LINE}px sans-serif`, color: "#b0b4be", textAlign: "right", padding: "0 8px", overflow: "hidden",
+    });
+    this.ask = asking("/apoavatar/evaluations", (answer, question) => {
+      this.words = answer ? words(answer, question.known) : "";
+      this.element.textContent = this.words;
+      this.element.title = answer?.states?.map((kept) => kept.join(" + ") || "nothing").join("; ") ?? "";
+      node.setDirtyCanvas(true, true);
+    });
   }
-  if (signal.aborted) return;
-  cost.words = told;
-  cost.element.textContent = told;
-  cost.element.title = states;
-  node.setDirtyCanvas(true, true);
 }
 
 app.registerExtension({
@@ -62,24 +56,20 @@ app.registerExtension({
 
   nodeCreated(node) {
     if (!NODES.includes(node.comfyClass)) return;
-    const element = document.createElement("div");
-    element.className = "apoavatar-cost";
-    Object.assign(element.style, { font: "11px/20px sans-serif", color: "#b0b4be", textAlign: "right", padding: "0 8px" });
-    const cost = { words: "", element };
+    const cost = new Cost(node);
     costs.set(node, cost);
     // The classic renderer keeps a saved graph's sizes, so a line in the node would push its border over its neighbour: there
     // the words are a badge above the title. Nodes 2.0 makes room for a line and does not redraw badges.
     const badge = () => (LiteGraph.vueNodesMode ? "" : cost.words);
     node.badges.push(() => new LGraphBadge({ text: badge(), fgColor: "#d8d8d8", bgColor: "#3a3f4b" }));
     const height = () => (LiteGraph.vueNodesMode ? LINE : 0);
-    const widget = node.addDOMWidget("apoavatar_cost", "apoavatar_cost", element, {
+    const widget = node.addDOMWidget("apoavatar_cost", "apoavatar_cost", cost.element, {
       serialize: false, margin: 0, getMinHeight: height, getMaxHeight: height,
     });
     widget.serialize = false;
-    element.style.overflow = "hidden";
   },
 
   setup() {
-    watch(NODES, question, ask);
+    watch(NODES, question, (node, asked) => costs.get(node)?.ask(asked));
   },
 });

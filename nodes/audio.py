@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from comfy_api.latest import io
 
@@ -35,10 +37,10 @@ class LoudnessRefocusing(io.ComfyNode):
             node_id="ApoAvatarLoudnessRefocusing",
             display_name="Audio Loudness Refocusing",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Weigh each pose frame by how loud the voice is: accents keep the gesture, quiet parts let it rest.",
             search_aliases=["voice", "loudness gate", "audio reactive", "envelope", "rms", "gesture strength"],
             inputs=[
-            has_intermediate_output=True,
                 io.Audio.Input("audio", tooltip="The voice."),
                 io.Float.Input("fps", default=24.0, min=1.0, max=120.0, step=0.01, tooltip="Frame rate of the video."),
                 io.Int.Input(
@@ -80,5 +82,5 @@ class LoudnessRefocusing(io.ComfyNode):
         gate = gate_of(voice, frames or frames_of(voice, fps), fps, RefocusingConfig(alpha, beta, tau, q_low, q_high))
         plot = torch.from_numpy(plot_gate(voice.samples, gate)).float()[None] / 255
         said = saying("Audio Loudness Refocusing", [] if voice.speaks else [NOBODY])
-        shown = {**said.as_dict(), "apoavatar_gate": [drawn_numbers(voice.samples, gate, beta)]}
-        return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=shown)
+        drawn = {"apoavatar_gate": [json.dumps(drawn_numbers(voice.samples, gate, beta))]}  # ComfyUI counts a dict as a result of the run
+        return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=said | drawn)
