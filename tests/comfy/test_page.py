@@ -21,7 +21,7 @@ def test_the_gate_before_a_run_is_the_gate_of_the_run(comfy_server):
         "keep": {"class_type": "PreviewAny", "inputs": {"source": ["gate", 2]}},
     }
     outputs = comfy_server.queue(prompt)["outputs"]
-    before, (shown,) = ask(comfy_server, "gate", file=speech, **DIALS), outputs["gate"]["apoavatar_gate"]
+    before, (shown,) = ask(comfy_server, "gate", file=speech, **DIALS), map(json.loads, outputs["gate"]["apoavatar_gate"])
     assert before == shown
     assert before["keep"] == pytest.approx([float(weight) for weight in outputs["keep"]["text"]], abs=1e-6)
     assert (before["step"], before["frames"], before["fps"], before["beta"]) == (1, len(before["keep"]), 25.0, 0.3)
