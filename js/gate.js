@@ -1,7 +1,7 @@
-/** Audio Loudness Refocusing draws its gate on itself: before any run that of Load Audio's file, after one that of the run. */
+/** Audio Loudness Refocusing draws its gate on itself: before a run that of Load Audio's file, after it the run's. */
 
 import { app } from "../../scripts/app.js";
-import { asking, origin, shownNodes, valueOf, watch } from "./graph.js";
+import { asking, isConnected, origin, shownNodes, valueOf, watch } from "./graph.js";
 
 const NODE = "ApoAvatarLoudnessRefocusing";
 const DIALS = ["fps", "frames", "alpha", "beta", "tau", "q_low", "q_high"];
@@ -16,6 +16,7 @@ const WORDS_FROM = 80; // px
 const FONT = 11; // px
 const LETTER = FONT * 0.53; // px, about
 const NOTHING_YET = "The gate is drawn here: with Load Audio at once, else after a run.";
+const EXAMPLE = "example";
 
 const plots = new WeakMap(); // node → Plot
 
@@ -133,7 +134,7 @@ class Plot {
     this.numbers = null;
     this.sentence = NOTHING_YET;
     this.ofRun = false;
-    this.file = null; // the sound before the node, for its player
+    this.sound = null; // the name of the one before the node, for its player
     this.played = null; // seconds
     this.pointed = null; // px
     this.marks = svg("g");
@@ -149,15 +150,15 @@ class Plot {
     });
     this.ask = asking("/apoavatar/gate", (answer, question) => {
       if (question !== this.question) return; // a run came in between
-      if (answer) this.show(answer, question.query.file);
+      if (answer) this.show(answer, question.sound);
       else if (!this.ofRun) this.show({ error: NOTHING_YET });
     });
   }
 
-  /** Draws the gate before a run, or what is known of it: nothing without a file. */
+  /** Draws the gate before a run; without a sound that is known there is none. */
   lookAt(question) {
     this.question = question;
-    this.file = question?.query.file ?? null;
+    this.sound = question?.sound ?? null;
     this.ask(question);
   }
 
@@ -228,27 +229,34 @@ function reading(scale, x, second, values) {
   return [upright(x, scale, "pointer"), ...points, text];
 }
 
-/** What the route is asked: the file and the dials as far as they are known; null without a file. */
-function question(node) {
-  const sound = origin(node, "audio");
-  const file = sound?.type === "LoadAudio" ? valueOf(sound, "audio") : undefined;
-  if (!file) return null;
-  const dials = DIALS.map((name) => [name, valueOf(node, name)]).filter(([, value]) => value !== undefined);
-  return { query: { file, ...Object.fromEntries(dials) } };
+/** The sound before an input: Load Audio's file, or the example's voice with nothing connected in its place; else null. */
+function soundOf(node, input) {
+  const from = origin(node, input);
+  if (from?.type === "ApoAvatarExample") return isConnected(from, "voice") ? soundOf(from, "voice") : { example: EXAMPLE };
+  const file = from?.type === "LoadAudio" ? valueOf(from, "audio") : undefined;
+  return file ? { file } : null;
 }
 
-/** The file of ComfyUI's folders that a player on the page plays, as Load Audio names it; undefined for any other. */
-function fileOf(player) {
+/** What the route is asked: the sound and the dials as far as they are known; null without a sound. */
+function question(node) {
+  const sound = soundOf(node, "audio");
+  const dials = DIALS.map((name) => [name, valueOf(node, name)]).filter(([, value]) => value !== undefined);
+  return sound && { sound: sound.file ?? sound.example, query: { ...sound, ...Object.fromEntries(dials) } };
+}
+
+/** What a player on the page plays: a file of ComfyUI's folders as Load Audio names it, or the example's voice. */
+function soundIn(player) {
+  if (player.closest(".apoavatar-example")) return EXAMPLE;
   const asked = URL.canParse(player.currentSrc) ? new URL(player.currentSrc).searchParams : new URLSearchParams();
   const [name, folder] = [asked.get("filename"), asked.get("subfolder")];
   return name && folder ? `${folder}/${name}` : name;
 }
 
 function movePlayheads(player) {
-  const file = fileOf(player);
+  const sound = soundIn(player);
   for (const node of shownNodes()) {
     const plot = plots.get(node);
-    if (!file || plot?.file?.replace(/ \[\w+\]$/, "") !== file) continue;
+    if (!sound || plot?.sound?.replace(/ \[\w+\]$/, "") !== sound) continue;
     plot.played = player.paused && player.currentTime === 0 ? null : player.currentTime;
     plot.mark();
   }

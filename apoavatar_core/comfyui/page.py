@@ -19,6 +19,7 @@ from ..hearing import HeardVoice, heard_voice
 from ..refocusing import RefocusingConfig, frames_of, gate_of
 from ..refocusing_plot import drawn_numbers
 from ..waveform import check_fps
+from .examples import VOICE
 
 LONGEST = 600
 """Seconds of sound, or of gate, that are looked at before a run."""
@@ -58,10 +59,11 @@ def answering(work: Callable[[Mapping[str, str]], dict]) -> Callable:
 
 
 def gate_before_a_run(query: Mapping[str, str]) -> dict:
-    """What Audio Loudness Refocusing would show of a file that Load Audio knows.
+    """What Audio Loudness Refocusing would show of a file that Load Audio knows, or of ApoAvatar Example's voice.
 
     Args:
-        query: `file`; `fps`, `frames` and the names of RefocusingConfig may be left out for the node's defaults.
+        query: `file`, or `example` in its place; `fps`, `frames` and the names of RefocusingConfig may be left out for the node's
+            defaults.
 
     Raises:
         ValueError: a number or the file is unusable.
@@ -72,7 +74,7 @@ def gate_before_a_run(query: Mapping[str, str]) -> dict:
     check_fps(fps)
     if not 0 <= frames <= LONGEST * fps:
         raise ValueError(f"frames is {frames:g}: a gate of up to {LONGEST // 60} minutes is shown before a run.")
-    voice = voice_in_file(query.get("file", ""))
+    voice = heard(VOICE, "the example", 0, 0) if "example" in query else voice_in_file(query.get("file", ""))
     return drawn_numbers(voice.samples, gate_of(voice, int(frames) or frames_of(voice, fps), fps, config), config.beta)
 
 

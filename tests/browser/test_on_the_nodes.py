@@ -185,7 +185,8 @@ def test_the_gate_is_read_at_the_pointer_and_follows_the_player(canvas, comfy_se
     frame = max(range(answer["frames"]), key=lambda t: answer["normalized"][t])
     points = [float(point.split(",")[0]) for point in curve(page, "keep").split()]
     plot.hover(position={"x": points[frame], "y": 60})
-    for words in (f"{frame / 24:.2f} s", f"loudness s̃ {answer['normalized'][frame]:.2f}", f"keep weight {answer['keep'][frame]:.2f}"):
+    loudness, keep = answer["normalized"][frame], answer["keep"][frame]
+    for words in (f"{frame / 24:.2f} s", f"loudness s̃ {loudness:.2f}", f"keep weight {keep:.2f}"):
         page.wait_for_function(f"words => {GATE}.textContent.includes(words)", arg=words)
 
     page.evaluate("document.querySelector('audio[src*=\"speech.wav\"], audio').currentTime = 1")

@@ -23,8 +23,12 @@ def test_the_gate_before_a_run_is_the_gate_of_the_run(comfy_server):
     outputs = comfy_server.queue(prompt)["outputs"]
     before, (shown,) = ask(comfy_server, "gate", file=speech, **DIALS), map(json.loads, outputs["gate"]["apoavatar_gate"])
     assert before == shown
-    assert before["keep"] == pytest.approx([float(weight) for weight in outputs["keep"]["text"]], abs=1e-6)
+    assert before["keep"] == pytest.approx(json.loads(outputs["keep"]["text"][0]), abs=1e-6)
     assert (before["step"], before["frames"], before["fps"], before["beta"]) == (1, len(before["keep"]), 25.0, 0.3)
+
+
+def test_the_examples_voice_is_known_without_a_file(comfy_server):
+    assert ask(comfy_server, "gate", example="") == ask(comfy_server, "gate", file=comfy_server.upload(ASSETS / "speech.wav"))
 
 
 @pytest.mark.parametrize(
