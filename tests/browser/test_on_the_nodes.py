@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apoavatar_core.pose import PersonKeypoints, to_frame
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 RENDERERS = ["classic", "nodes 2.0"]
@@ -72,15 +74,19 @@ def gate_graph(page, audio: str) -> None:
 
 
 def choose_audio(page, name: str) -> None:
+    choose_file(page, "LoadAudio", "audio", name)
+
+
+def choose_file(page, node_type: str, widget: str, name: str) -> None:
     """As the page's own list would, which knows no files that came after it was opened."""
     page.evaluate(
-        """name => {
-            const file = app.graph.nodes.find(node => node.type === "LoadAudio").widgets.find(widget => widget.name === "audio");
+        """([type, widget, name]) => {
+            const file = app.graph.nodes.find(node => node.type === type).widgets.find(({name}) => name === widget);
             if (!file.options.values.includes(name)) file.options.values.push(name);
             file.value = name;
             file.callback?.(name);
         }""",
-        name,
+        [node_type, widget, name],
     )
 
 
@@ -233,3 +239,28 @@ SHOWN = """([type, words]) => {
     const { element } = node.widgets.find(widget => widget.name === "apoavatar_cost");
     return LiteGraph.vueNodesMode ? element.innerText === words && element.offsetHeight >= 15 : badges.includes(words);
 }"""
+
+
+@pytest.fixture
+def moves(comfy_server, tmp_path) -> str:
+    """An input file of 12 frames of a pose; its name."""
+    points = np.random.default_rng(0).uniform(0.2, 0.8, (130, 3))
+    frames = [to_frame(PersonKeypoints.from_points(points + [0.01 * t, 0, 0.2]), 256, 256) for t in range(12)]
+    (tmp_path / "moves.json").write_text(json.dumps(frames))
+    return comfy_server.upload(tmp_path / "moves.json")
+
+
+def test_render_pose_plays_the_pose_on_itself(canvas, moves):
+    page = canvas
+    poses, rendered = add(page, "ApoAvatarLoadOpenPose", 0), add(page, "ApoAvatarRenderPose", 420)
+    connect(page, poses, 0, rendered, "pose")
+    choose_file(page, "ApoAvatarLoadOpenPose", "file", moves)
+    run(page)
+    page.wait_for_function(f"{PLAYER}?.readyState > 0")
+    assert page.evaluate(f"[{PLAYER}.controls, {PLAYER}.duration]") == [True, pytest.approx(12 / 24, abs=0.01)]
+    page.evaluate(f"{PLAYER}.currentTime = 0.25")
+    page.wait_for_function(f"{PLAYER}.currentTime === 0.25 && !{PLAYER}.seeking")
+    assert page.complaints == []
+
+
+PLAYER = "[...document.querySelectorAll('video')].find(video => video.currentSrc.includes('apoavatar_player'))"
