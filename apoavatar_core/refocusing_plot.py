@@ -1,4 +1,4 @@
-"""A picture of the gate: the waveform with the keep weight of every frame over it (the paper's Figure 5, top)."""
+"""The gate as it is shown: the waveform with the keep weight of every frame over it (the paper's Figure 5, top)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ WIDTH, HEIGHT = 768, 256
 BACKGROUND, WAVE, KEEP, GRID = (24, 26, 32), (96, 150, 200), (250, 160, 60), (60, 64, 74)
 FINENESS = 2
 """So many times larger it is drawn, and then scaled down, which smooths the line."""
+
+MOST_POINTS = 2048
+"""More of a curve than this cannot be told apart on a screen."""
 
 
 def plot_gate(voice: np.ndarray, gate: Gate) -> np.ndarray:
@@ -31,6 +34,26 @@ def plot_gate(voice: np.ndarray, gate: Gate) -> np.ndarray:
     heights = (1 - gate.keep) * (HEIGHT - 16) * FINENESS + 8 * FINENESS
     draw.line(list(zip(frame_centres.tolist(), heights.tolist())), KEEP, 2 * FINENESS, joint="curve")
     return np.array(image.resize((WIDTH, HEIGHT), Image.Resampling.BOX))
+
+
+def drawn_numbers(voice: np.ndarray, gate: Gate, beta: float) -> dict:
+    """What the page draws on the node, ready for JSON: of a long clip every so many-th frame, its values as they are.
+
+    Returns:
+        `frames` T, `fps`, `beta`, `step` from one listed frame to the next, their `normalized` s̃ and `keep` 1 − p in [0, 1],
+        and `wave`, the voice's peaks in [0, 1] over the duration.
+    """
+    frames = len(gate.keep)
+    step = -(-frames // MOST_POINTS)
+    return {
+        "frames": frames, "fps": gate.fps, "beta": beta, "step": step,
+        "normalized": rounded(gate.normalized[::step]), "keep": rounded(gate.keep[::step]),
+        "wave": rounded(peaks(voice, frames / gate.fps)),
+    }
+
+
+def rounded(values: np.ndarray) -> list[float]:
+    return np.round(values.astype(np.float64), 6).tolist()
 
 
 def peaks(voice: np.ndarray, seconds: float) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..apoavatar_core.comfyui.page import answer_the_page
 from .audio import LoudnessRefocusing
 from .conditioning import Conditioning
 from .example import Example
@@ -16,6 +17,9 @@ from .sampling import Guider, Sampler
 
 
 class ApoAvatarExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        answer_the_page()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             Example, LoadModels, ApplyAdapter, LoudnessRefocusing, ExtractPose, RenderPose, LoadOpenPose, PoseTrack, RetargetPose,

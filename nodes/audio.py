@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from comfy_api.latest import io
 
 from ..apoavatar_core.comfyui.cancelling import end_if_cancelled
 from ..apoavatar_core.hearing import HeardVoice, heard_voice
 from ..apoavatar_core.refocusing import RefocusingConfig, frames_of, gate_of
-from ..apoavatar_core.refocusing_plot import plot_gate
+from ..apoavatar_core.refocusing_plot import drawn_numbers, plot_gate
 from .saying import saying
 
 GateType = io.Custom("APOAVATAR_GATE")
@@ -35,6 +37,7 @@ class LoudnessRefocusing(io.ComfyNode):
             node_id="ApoAvatarLoudnessRefocusing",
             display_name="Audio Loudness Refocusing",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Weigh each pose frame by how loud the voice is: accents keep the gesture, quiet parts let it rest.",
             search_aliases=["voice", "loudness gate", "audio reactive", "envelope", "rms", "gesture strength"],
             inputs=[
@@ -78,5 +81,6 @@ class LoudnessRefocusing(io.ComfyNode):
         voice = voice_in(audio)
         gate = gate_of(voice, frames or frames_of(voice, fps), fps, RefocusingConfig(alpha, beta, tau, q_low, q_high))
         plot = torch.from_numpy(plot_gate(voice.samples, gate)).float()[None] / 255
-        said = [] if voice.speaks else [NOBODY]
-        return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=saying("Audio Loudness Refocusing", said))
+        said = saying("Audio Loudness Refocusing", [] if voice.speaks else [NOBODY])
+        drawn = {"apoavatar_gate": [json.dumps(drawn_numbers(voice.samples, gate, beta))]}  # ComfyUI counts a dict as a result of the run
+        return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=said | drawn)

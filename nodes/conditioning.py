@@ -150,6 +150,7 @@ class Conditioning(io.ComfyNode):
             node_id="ApoAvatarConditioning",
             display_name="ApoAvatar Conditioning",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Bring text, portrait, voice and pose together for one clip.",
             search_aliases=["talking avatar", "lip sync", "speech to video", "portrait", "voice", "pose strength", "gestures"],
             inputs=[

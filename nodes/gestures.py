@@ -34,6 +34,7 @@ class GesturesFromVoice(io.ComfyNode):
             node_id="ApoAvatarGesturesFromVoice",
             display_name="Gestures from Voice",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Make a portrait's body gesture with a voice: hands on the accents, at rest in the pauses.",
             search_aliases=["co-speech", "talking", "audio to pose", "hand gestures", "speech to motion", "body language"],
             inputs=[
@@ -90,6 +91,7 @@ class RefocusGestures(io.ComfyNode):
             node_id="ApoAvatarRefocusGestures",
             display_name="Refocus Gestures",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Let the gestures of a pose follow a voice: as they are where it is loud, at rest where it is quiet.",
             search_aliases=["pose strength", "audio driven pose", "gesture strength", "loudness gate", "less motion"],
             inputs=[

@@ -17,6 +17,7 @@ class LongVideo(io.ComfyNode):
             node_id="ApoAvatarLongVideo",
             display_name="Long Video",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Sample a film as long as the voice, window after window, in the memory of one. Every finished window is "
             "kept on the disk: after a cancelled or broken run, queue again and the film goes on.",
             search_aliases=["talking avatar", "infinite", "video of any length", "context windows", "resume"],

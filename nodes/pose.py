@@ -12,12 +12,14 @@ from comfy_api.latest import io
 
 from ..apoavatar_core.checkpoints.presets import MEDIAPIPE, POSE_MODELS
 from ..apoavatar_core.comfyui.pictures import fitted
+from ..apoavatar_core.comfyui.player import player
 from ..apoavatar_core.comfyui.pose_models import on_device, steps_shown
 from ..apoavatar_core.pose import PoseModel, boxes_in, estimate, in_middle_of, persons, render_pose, to_frame
 from ..apoavatar_core.pose.following import follow
 from ..apoavatar_core.pose.mediapipe import Holistic
 from ..apoavatar_core.pose.openpose_drawing import CONTROLNET_AUX, SDPOSE, draw_openpose
-from ..apoavatar_core.pose.overlay import laid_over
+from ..apoavatar_core.pose.overlay import gate_coloured, laid_over
+from .audio import GateType
 from .choices import chosen
 from .saying import saying
 
@@ -86,6 +88,7 @@ class ExtractPose(io.ComfyNode):
             node_id="ApoAvatarExtractPose",
             display_name="Extract Pose",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Find one person's body, hands and face in video frames.",
             search_aliases=["dwpose", "openpose", "sdpose", "mediapipe", "pose estimation", "keypoints"],
             inputs=[
@@ -142,6 +145,9 @@ STYLES = {
     "controlnet_aux": partial(draw_openpose, style=CONTROLNET_AUX),
 }
 
+FPS_WITHOUT_GATE = 24.0
+"""Keypoints do not say their frame rate."""
+
 
 class RenderPose(io.ComfyNode):
     @classmethod
@@ -166,18 +172,26 @@ class RenderPose(io.ComfyNode):
                     "controlnet_aux: as those nodes draw, for models that were trained on theirs.",
                 ),
                 io.Image.Input("background", optional=True, tooltip="Pictures to draw over, for example the portrait; else black."),
+                GateType.Input(
+                    "gate", optional=True,
+                    tooltip="From Audio Loudness Refocusing: colours the player on the node, orange where the pose is kept, pale where "
+                    "the body rests. The pictures stay as they are.",
+                ),
             ],
             outputs=[io.Image.Output(tooltip="One picture for each frame of the pose.")],
+            is_output_node=True,
         )
 
     @classmethod
-    def execute(cls, pose, width: int, height: int, style: str = "apoavatar", background=None) -> io.NodeOutput:
+    def execute(cls, pose, width: int, height: int, style: str = "apoavatar", background=None, gate=None) -> io.NodeOutput:
         followed = follow(pose)
         canvas = followed.canvas or (width or 512, height or 512)
         width, height = width or round(canvas[0]), height or round(canvas[1])
         people = [in_middle_of(person, canvas, width, height) for person in followed.people]
-        pictures = torch.from_numpy(STYLES[style](people, width, height)).float() / 255
-        if background is not None:
-            pictures = laid_over(pictures, fitted(background, width, height))
+        skeletons = torch.from_numpy(STYLES[style](people, width, height)).float() / 255
+        behind = torch.zeros(1, height, width, 3) if background is None else fitted(background, width, height)
+        pictures = skeletons if background is None else laid_over(skeletons, behind)
+        played = pictures if gate is None else laid_over(gate_coloured(skeletons, gate.keep), behind)
         lost = [f"Nobody is seen in {followed.lost} of {len(people)} frames."] if followed.lost else []
-        return io.NodeOutput(pictures, ui=saying("Render Pose", [*followed.sentences, *lost]))
+        said = saying("Render Pose", [*followed.sentences, *lost])
+        return io.NodeOutput(pictures, ui=said | player(played, (gate and gate.fps) or FPS_WITHOUT_GATE))

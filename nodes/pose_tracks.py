@@ -79,6 +79,7 @@ class PoseTrack(io.ComfyNode):
             node_id="ApoAvatarPoseTrack",
             display_name="Pose Track",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Time, smooth and loop a pose.",
             search_aliases=["loop pose", "smooth pose", "resample pose", "one euro", "pose fps", "trim pose"],
             inputs=[
@@ -128,6 +129,7 @@ class RetargetPose(io.ComfyNode):
             node_id="ApoAvatarRetargetPose",
             display_name="Retarget Pose",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Put somebody else's movements on the portrait's body.",
             search_aliases=["align pose", "pose alignment", "pose transfer", "retargeting", "scale pose", "unianimate"],
             inputs=[

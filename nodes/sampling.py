@@ -37,6 +37,7 @@ class Guider(io.ComfyNode):
             node_id="ApoAvatarDecoupledCFGGuider",
             display_name="Decoupled CFG Guider",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="One guidance scale each for text, image, audio and pose. Equal scales cost two evaluations a step, "
             "all ones cost one.",
             search_aliases=["cfg", "guidance", "audio cfg", "multi cfg", "dual cfg"],
@@ -58,6 +59,7 @@ class Sampler(io.ComfyNode):
             node_id="ApoAvatarSampler",
             display_name="ApoAvatar Sampler",
             category="ApoAvatar",
+            has_intermediate_output=True,
             description="Sample a clip with decoupled guidance.",
             search_aliases=["talking avatar", "cfg", "guidance", "ksampler", "speech to video"],
             inputs=[

@@ -1,15 +1,18 @@
-"""What a node has to say about its inputs: under the node, and in the log."""
+"""What a node has to say about its inputs: on the node (`js/said.js`), and in the log."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 
-from comfy_api.latest import ui
 
+def saying(node: str, sentences: Sequence[str]) -> dict[str, list[str]]:
+    """The sentences as a node's UI; each is logged with the node's name before it.
 
-def saying(node: str, sentences: Sequence[str]) -> ui.PreviewText | None:
-    """The sentences as a node's UI, or None if there are none; each is logged with the node's name before it."""
+    With `has_intermediate_output` in the node's schema ComfyUI sends it again when the node's results are cached. A node that has
+    nothing to say tells that too, for what it said in an earlier run then goes away. It does so without a text, which ComfyUI's
+    queue would show as the run's result.
+    """
     for sentence in sentences:
         logging.info("%s: %s", node, sentence)
-    return ui.PreviewText("\n".join(sentences)) if sentences else None
+    return {"text": list(sentences)}

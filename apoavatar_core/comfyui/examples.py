@@ -11,6 +11,7 @@ from comfy_extras.nodes_audio import load
 from PIL import Image
 
 ASSETS = Path(__file__).resolve().parents[2] / "workflows" / "assets"
+VOICE = ASSETS / "speech.wav"
 
 
 def portrait() -> torch.Tensor:
@@ -21,7 +22,7 @@ def portrait() -> torch.Tensor:
 
 def voice() -> dict:
     """Her voice: AUDIO of two seconds, as Load Audio would give it."""
-    waveform, rate = load(str(ASSETS / "speech.wav"))
+    waveform, rate = load(str(VOICE))
     return {"waveform": waveform[None], "sample_rate": rate}
 
 

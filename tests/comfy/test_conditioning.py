@@ -138,7 +138,7 @@ def test_the_sampler_is_the_native_nodes_wired_by_hand(pack, node, clip) -> None
         assert not torch.equal(ours(**change), by_hand), f"{change} must matter"
 
     for said in (guided, output(steps=1)):
-        assert "The clip is 32×32 and the adapter was trained on 128×128" in said.ui.as_dict()["text"][0]
+        assert "The clip is 32×32 and the adapter was trained on 128×128" in " ".join(said.ui["text"])
     untrained_size = pack("apoavatar_core.comfyui.attaching").untrained_size
     assert untrained_size(model, [[None, {pack("apoavatar_core.comfyui.conditions").CLIP_SIZE: (128, 128)}]]) == []
     assert untrained_size(model, TEXT) == []
@@ -300,7 +300,7 @@ def test_a_tall_portrait_keeps_its_head_and_a_wide_clip_gets_bars(pack, vae) -> 
 def test_a_portrait_that_the_model_does_not_know_is_said(node, vae, pack) -> None:
     def said(portrait: Tensor) -> str:
         output = node.execute(TEXT, TEXT, vae, voice(), 128, 128, 5, FPS, FREE, FROM_NOTHING, reference_image=portrait)
-        return "" if output.ui is None else "\n".join(output.ui.as_dict()["text"])
+        return "\n".join(output.ui["text"])
 
     assert said(presenter()) == ""
     grey = presenter().mean(-1, keepdim=True).expand(-1, -1, -1, 3)
@@ -347,4 +347,4 @@ class TestAFilmInThePortraitsPlace:
 
     def test_a_shorter_film_is_said(self, node, vae, source) -> None:
         said = node.execute(TEXT, TEXT, vae, voice(), SIDE, SIDE, 9, FPS, FREE, FROM_NOTHING, source_video=source).ui
-        assert "source_video lasts 0.8 s and the voice 4.0 s: from there on its last picture stays." in said.as_dict()["text"][0]
+        assert "source_video lasts 0.8 s and the voice 4.0 s: from there on its last picture stays." in " ".join(said["text"])

@@ -129,7 +129,7 @@ def test_frames_keep_the_voice_s_time_at_any_rate(nodes_by_id, preset, fps: floa
     video, ui = filmed(nodes_by_id, preset, voice(0.5), fps=fps)
     parts = video.get_components()
     assert abs(len(parts.images) / fps - 0.5) <= 1 / fps and float(parts.frame_rate) == pytest.approx(fps, abs=0.001)
-    assert f"trained on 24 frames a second and this film has {fps:g}" in ui.as_dict()["text"][0]
+    assert f"trained on 24 frames a second and this film has {fps:g}" in " ".join(ui["text"])
 
 
 @torch.inference_mode()
@@ -266,9 +266,9 @@ def test_cancelled_and_queued_again_a_film_goes_on(nodes_by_id, preset, folders)
     (folder,) = (folders / "output" / "apoavatar_unfinished").iterdir()
     assert len(list(folder.glob("*.mp4"))) == 1
     _, other = filmed(nodes_by_id, preset, audio, motion_frames=1)
-    assert "motion_frames is 1 and was 5" in other.as_dict()["text"][0]
+    assert "motion_frames is 1 and was 5" in " ".join(other["text"])
     video, ui = filmed(nodes_by_id, preset, audio)
-    assert "The film goes on after its 1 finished windows" in ui.as_dict()["text"][0]
+    assert "The film goes on after its 1 finished windows" in " ".join(ui["text"])
     assert torch.equal(video.get_components().images, expected)
 
 
@@ -285,7 +285,7 @@ def test_out_of_memory_it_goes_on_with_shorter_windows(nodes_by_id, preset) -> N
     model.add_wrapper(kind, no_memory)
     video, ui = filmed(nodes_by_id, (model, *preset[1:]), voice(21 / FPS), clip=17)
     assert len(video.get_components().images) == 21
-    assert "Out of memory in a window of 17 frames: it goes on with windows of 9." in ui.as_dict()["text"][0]
+    assert "Out of memory in a window of 17 frames: it goes on with windows of 9." in " ".join(ui["text"])
 
 
 def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset, tmp_path) -> None:

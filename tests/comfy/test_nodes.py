@@ -100,7 +100,7 @@ def test_extract_pose_says_where_nobody_is(node):
     with pytest.raises(ValueError, match="No person was found in frames"):
         extract(blank, MEDIAPIPE, LARGEST)
     output = extract(torch.cat([presenter(), presenter(), blank]), MEDIAPIPE, WHOLE_PICTURE)
-    assert output.ui.as_dict()["text"] == ("No person in 1 of 3 frames (the first is 2).",)
+    assert output.ui["text"] == ["No person in 1 of 3 frames (the first is 2)."]
     assert [len(frame["people"]) for frame in output.result[0]] == [1, 1, 0]
 
 
@@ -233,9 +233,9 @@ def test_gesture_nodes_read_poses_as_the_others_do_and_say_what_they_left_out(no
     dials = {"fps": 24.0, "length": 5, "seed": 0, "energy": 0.8, "range": 1.0, "handedness": 0.0, "calm": 0.3}
     make = node("ApoAvatarGesturesFromVoice").execute
     expected = make(gesturing_voice(), [alone], **dials)
-    assert make(gesturing_voice(), alone, **dials).result[0] == expected.result[0] and expected.ui is None
+    assert make(gesturing_voice(), alone, **dials).result[0] == expected.result[0] and expected.ui == {"text": []}
     assert make(gesturing_voice(), [None, crowd], **dials).result[0] == expected.result[0]
-    said = "\n".join(make(hiss, [crowd], **dials).ui.as_dict()["text"])
+    said = "\n".join(make(hiss, [crowd], **dials).ui["text"])
     assert "up to 2 people" in said and "Nobody speaks or sings" in said
 
     gate = node("ApoAvatarLoudnessRefocusing").execute(gesturing_voice(), 24.0, 5, 10.0, 0.5, 8.0, 5.0, 95.0).result[0]

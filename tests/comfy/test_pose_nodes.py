@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -118,6 +120,32 @@ def test_a_changed_file_is_read_again(node, input_folder) -> None:
     assert prints[0] != prints[1]
 
 
+def test_the_player_on_render_pose_colours_each_frame_by_its_gate(node, pack) -> None:
+    """Over the portrait, in the gate's time; the pictures that go on are those without a gate."""
+    import folder_paths
+
+    keep = np.float32([0, 1, 0.5])
+    gate = pack("apoavatar_core.refocusing").Gate(keep, keep, 1 - keep, fps=12.0)
+    pose, portrait = film(1) * 4, torch.full((1, 400, 400, 3), 0.2)
+    render = node("ApoAvatarRenderPose").execute
+    plain, shown = (render(pose, 400, 400, background=portrait, **more) for more in ({}, {"gate": gate}))
+    torch.testing.assert_close(shown.result[0], plain.result[0])
+
+    def played(output) -> tuple[np.ndarray, float]:
+        (file,) = output.ui["images"]
+        with av.open(os.path.join(folder_paths.get_temp_directory(), file["subfolder"], file["filename"])) as container:
+            rate = float(container.streams.video[0].average_rate)
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]) / 255, rate
+
+    (found, rate), (without, usual) = played(shown), played(plain)
+    assert found.shape == without.shape == (4, 320, 320, 3) and (rate, usual) == (12, 24)
+    np.testing.assert_allclose(np.median(found, (1, 2)), 0.2, atol=0.03)
+    drawn = np.abs(found - 0.2).max(-1) > 0.2
+    red_over_blue = [float((picture[there, 0] - picture[there, 2]).mean()) for picture, there in zip(found, drawn)]
+    assert red_over_blue[0] < -0.2 and red_over_blue[1] > 0.3 and abs(red_over_blue[2] - np.mean(red_over_blue[:2])) < 0.1
+    assert red_over_blue[3] == pytest.approx(red_over_blue[2], abs=0.03)  # the last weight is held
+
+
 def test_a_film_of_48_frames_a_second_keeps_its_time(node) -> None:
     slow, fast = film(24), [frame for frame in film(24) for _ in range(2)]
     track = node("ApoAvatarPoseTrack").execute
@@ -128,7 +156,7 @@ def test_a_film_of_48_frames_a_second_keeps_its_time(node) -> None:
     gap = [*slow[:10], {"people": []}, *slow[11:]]
     out = track(gap, 24.0, 24.0, 60, 0.0, "loop", 0.3, 0)
     assert out.result[1] == 60 and all(frame["people"] for frame in out.result[0])
-    assert "nobody was found" in str(out.ui.as_dict()) and "it is looped" in str(out.ui.as_dict())
+    assert "nobody was found" in str(out.ui) and "it is looped" in str(out.ui)
 
 
 def test_movements_are_put_on_the_portraits_picture(node) -> None:
