@@ -1,4 +1,4 @@
-"""ComfyUI for tests: `comfy_server`, the real server over HTTP; `comfy`, its modules and the pack in this process."""
+"""ComfyUI for tests in this process: `comfy`, its modules and the pack."""
 import asyncio
 import importlib
 import sys
@@ -8,25 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from devtools import environment, server
+from devtools import environment
 
 LAYOUT = environment.Layout(Path(__file__).resolve().parents[2])
-
-
-@pytest.fixture(scope="session")
-def comfyui_folder() -> Path:
-    folder = LAYOUT.comfyui
-    if not (folder / "main.py").is_file():
-        pytest.fail(f"there is no ComfyUI at {folder}; `python dev.py test` sets it up")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def comfy_server(comfyui_folder):
-    """A running ComfyUI with the pack: `.url`, `.queue(prompt)`, `.output_files(entry)`, `.fetch(file)`, `.log()`."""
-    environment.link_pack(LAYOUT)
-    with server.running_server(LAYOUT) as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

@@ -39,15 +39,16 @@ SHORT, SMALL = 13, 64
 
 
 @pytest.fixture(scope="module")
-def prompt_of(comfy_server):
-    """The API prompt of a workflow of this pack, with few steps and a portrait of one's own if one is given."""
-    definitions = comfy_server.object_info()
+def prompt_of(comfy_server, object_info):
+    """The API prompt of a workflow of this pack, with few steps, small if it shall last only so many seconds, and with a portrait
+    of one's own if one is given.
+    """
 
     def prompt_of(name: str, steps: int = 2, seconds: float | None = None, portrait: Path | None = None) -> dict:
         saved = workflow.load(WORKFLOWS / f"{name}.json")
         if portrait:
             workflow.connect_own(saved, "portrait", comfy_server.upload(portrait))
-        prompt = workflow.to_prompt(saved, definitions)
+        prompt = workflow.to_prompt(saved, object_info)
         (counting,) = (node for node in prompt.values() if node["class_type"] in WITH_STEPS)
         counting["inputs"]["steps"] = steps
         if seconds:
@@ -122,10 +123,10 @@ WITH_OTHERS_MODELS = {
 
 
 @pytest.mark.parametrize("name", WITH_OTHERS_MODELS)
-def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_server, name):
+def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_server, object_info, name):
     saved = workflow.load(WORKFLOWS / f"{name}.json")
     with pytest.raises(WorkflowError) as refused:
-        comfy_server.submit(workflow.to_prompt(saved, comfy_server.object_info()))
+        comfy_server.submit(workflow.to_prompt(saved, object_info))
     offered = {model["name"]: model for node in saved["nodes"] for model in node["properties"].get("models", [])}
     assert len(offered) == WITH_OTHERS_MODELS[name]
     readme = (WORKFLOWS.parent / "README.md").read_text(encoding="utf-8")
@@ -163,8 +164,8 @@ def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PREVIEWED)
-def test_what_the_body_will_do_is_seen_over_the_portrait_where_models_are_missing(comfy_server, name):
-    prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), comfy_server.object_info())
+def test_what_the_body_will_do_is_seen_over_the_portrait_where_models_are_missing(comfy_server, object_info, name):
+    prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), object_info)
     entry = comfy_server.queue(prompt, partly=True)
     assert any(file["type"] == "temp" for output in entry["outputs"].values() for file in output.get("images", [])), "the gate"
     video = video_of(comfy_server, entry)
