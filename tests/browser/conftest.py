@@ -1,4 +1,5 @@
 """ComfyUI's real page in Chromium, served by the real server."""
+import contextlib
 import shutil
 
 import pytest
@@ -20,8 +21,8 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def page(chromium, comfy_server):
+@contextlib.contextmanager
+def visited(chromium, comfy_server):
     """ComfyUI's page, ready to be worked with. `page.complaints` are the errors that it logs."""
     context = chromium.new_context(viewport={"width": 1800, "height": 1000}, locale="en-US")
     # Somebody's first visit opens the template browser; any other ends with a graph on the page.
@@ -34,3 +35,17 @@ def page(chromium, comfy_server):
     page.wait_for_function("window.app?.graph?.nodes.length > 0")
     yield page
     context.close()
+
+
+@pytest.fixture
+def page(chromium, comfy_server):
+    """A page of the test's own."""
+    with visited(chromium, comfy_server) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def lasting_page(chromium, comfy_server):
+    """One page for the tests that look at graphs: it takes ten times as long to start as to show another graph."""
+    with visited(chromium, comfy_server) as page:
+        yield page
