@@ -19,7 +19,7 @@ from apoavatar_core.checkpoints.adapter_file import read_adapter
 WIDTH, LAYERS = 320, 2
 """The native layers have forty heads whatever the width."""
 AUDIO_WIDTH, AUDIO_LAYERS, AUDIO_TOKENS_WIDTH = 768, 12, 96
-FRAMES, SIDE = 17, 64
+FRAMES, SIDE = 17, 32
 MOTION_FRAMES = 9
 
 
