@@ -166,6 +166,8 @@ def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
 @pytest.mark.parametrize("name", PREVIEWED)
 def test_what_the_body_will_do_is_seen_over_the_portrait_where_models_are_missing(comfy_server, object_info, name):
     prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), object_info)
+    for side in ("width", "height"):
+        workflow.set_input(prompt, "ApoAvatarRenderPose", side, 256)
     entry = comfy_server.queue(prompt, partly=True)
     assert any(file["type"] == "temp" for output in entry["outputs"].values() for file in output.get("images", [])), "the gate"
     video = video_of(comfy_server, entry)
