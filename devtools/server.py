@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import mimetypes
 import os
@@ -192,6 +193,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@functools.cache
 def has_cuda() -> bool:
     """Whether PyTorch sees a GPU; asked in another process, which frees the memory that the answer takes."""
     probe = "import sys, torch; sys.exit(not torch.cuda.is_available())"

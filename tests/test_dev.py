@@ -211,6 +211,7 @@ def test_half_unpacked_comfyui_is_replaced(tmp_path, monkeypatch):
     (destination / "main.py").write_text("ha")
     comfyui_source.install(destination, lambda arguments: pytest.fail("an archive with the right hash is used"))
     assert (destination / "main.py").read_text() == "whole"
+    assert list(destination.glob("__pycache__/main.*.pyc"))
     assert [path.name for path in tmp_path.iterdir()] == ["ComfyUI"]
 
 

@@ -1,13 +1,9 @@
 """ComfyUI's real page in Chromium, served by the real server."""
 import contextlib
 import shutil
-from pathlib import Path
 
 import pytest
 
-from devtools import environment, server
-
-LAYOUT = environment.Layout(Path(__file__).resolve().parents[2])
 CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE_MS = 300_000
 
@@ -23,14 +19,6 @@ def chromium():
         browser = running.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="module")
-def comfy_server():
-    """A running ComfyUI with the pack."""
-    environment.link_pack(LAYOUT)
-    with server.running_server(LAYOUT) as running:
-        yield running
 
 
 @contextlib.contextmanager

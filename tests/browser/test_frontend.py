@@ -19,27 +19,32 @@ ERRORS = "error-overlay"
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-@pytest.fixture
-def open_workflow(page):
+def open_workflow(page, name: str) -> dict:
     """Loads a workflow of this pack into the page; returns it as it is in the file."""
-
-    def open_workflow(name: str) -> dict:
-        saved = workflow.load(WORKFLOWS / f"{name}.json")
-        page.evaluate("saved => app.loadGraphData(saved)", saved)
-        page.wait_for_function("count => app.graph.nodes.length === count", arg=len(saved["nodes"]))
-        return saved
-
-    return open_workflow
+    saved = workflow.load(WORKFLOWS / f"{name}.json")
+    page.complaints.clear()
+    page.evaluate("saved => app.loadGraphData(saved)", saved)
+    page.wait_for_function("count => app.graph.nodes.length === count", arg=len(saved["nodes"]))
+    return saved
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_node_and_link_of_a_workflow_arrives(page, open_workflow, name):
-    saved = open_workflow(name)
+def lacks_models(name: str) -> bool:
+    """Whether a workflow's models are missing, which the page says."""
+    return name.startswith("ApoAvatar Wan")
 
+
+@pytest.fixture(scope="module", params=sorted(NAMES, key=lacks_models))
+def opened(request, lasting_page):
+    """Each workflow: the page with it, what is in the file, and its name. Those come last of which the page says something."""
+    return lasting_page, open_workflow(lasting_page, request.param), request.param
+
+
+def test_every_node_and_link_of_a_workflow_arrives(opened):
+    page, saved, name = opened
     unknown = page.evaluate("app.graph.nodes.filter(n => !(n.type in LiteGraph.registered_node_types)).map(n => n.type)")
     assert unknown == []
     assert page.get_by_text("missing node", exact=False).count() == 0
-    if not name.startswith("ApoAvatar Wan"):  # whose models are missing, which is said
+    if not lacks_models(name):
         assert page.get_by_test_id(ERRORS).count() == 0
     loaded = page.evaluate("app.graph.serialize()")
     assert links_of(loaded) == links_of(saved)
@@ -56,9 +61,9 @@ def links_of(saved: dict) -> set[tuple]:
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_page_and_the_converter_make_the_same_prompt(page, open_workflow, comfy_server, name):
-    converted = workflow.to_prompt(open_workflow(name), comfy_server.object_info())
+def test_the_page_and_the_converter_make_the_same_prompt(opened, object_info):
+    page, saved, _ = opened
+    converted = workflow.to_prompt(saved, object_info)
     from_page = page.evaluate("async () => (await app.graphToPrompt()).output")
     assert what_runs(from_page) == what_runs(converted)
 
@@ -71,8 +76,8 @@ def what_runs(prompt: dict) -> dict:
     }
 
 
-def test_a_workflow_runs_from_the_page(page, open_workflow, comfy_server):
-    open_workflow("ApoAvatar talking avatar from text - tiny model")
+def test_a_workflow_runs_from_the_page(page, comfy_server):
+    open_workflow(page, "ApoAvatar talking avatar from text - tiny model")
     set_widget(page, "ApoAvatarConditioning", "length", 5)
     set_widget(page, "ApoAvatarSampler", "steps", 1)
     prompt_id = page.evaluate(
@@ -96,8 +101,10 @@ def set_widget(page, node_type: str, name: str, value) -> None:
     )
 
 
-def test_what_a_choice_needs_appears_with_it(page):
+def test_what_a_choice_needs_appears_with_it(lasting_page):
     """On a node that is made by hand."""
+    page = lasting_page
+    page.complaints.clear()
     shown = page.evaluate(
         """() => {
             const node = LiteGraph.createNode("ApoAvatarConditioning");
@@ -129,8 +136,8 @@ def test_the_template_browser_lists_the_workflows(comfy_server):
         assert comfy_server.get(f"{folder}/{name}.jpg").startswith(b"\xff\xd8")
 
 
-def test_every_node_of_the_pack_has_a_help_page(comfy_server):
-    nodes = [name for name in comfy_server.object_info() if name.startswith("ApoAvatar")]
+def test_every_node_of_the_pack_has_a_help_page(comfy_server, object_info):
+    nodes = [name for name in object_info if name.startswith("ApoAvatar")]
     assert len(nodes) == 15
     for name in nodes:
         assert comfy_server.get(f"/extensions/{PACK_LINK_NAME}/docs/{name}.md").startswith(b"# ")

@@ -1,5 +1,6 @@
-"""ComfyUI for tests: `comfy_server`, the real server over HTTP; `comfy`, its modules and the pack in this process."""
+"""ComfyUI for tests in this process: `comfy`, its modules and the pack."""
 import asyncio
+import gc
 import importlib
 import sys
 from collections.abc import Callable
@@ -8,25 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from devtools import environment, server
+from devtools import environment
 
 LAYOUT = environment.Layout(Path(__file__).resolve().parents[2])
-
-
-@pytest.fixture(scope="session")
-def comfyui_folder() -> Path:
-    folder = LAYOUT.comfyui
-    if not (folder / "main.py").is_file():
-        pytest.fail(f"there is no ComfyUI at {folder}; `python dev.py test` sets it up")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def comfy_server(comfyui_folder):
-    """A running ComfyUI with the pack: `.url`, `.queue(prompt)`, `.output_files(entry)`, `.fetch(file)`, `.log()`."""
-    environment.link_pack(LAYOUT)
-    with server.running_server(LAYOUT) as running:
-        yield running
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +41,8 @@ def comfy(comfyui_folder, extra_model_paths):
     load_extra_path_config(str(extra_model_paths))
     link = str(LAYOUT.pack_link)
     assert asyncio.run(nodes.load_custom_node(link)), f"ComfyUI could not load the pack from {link}"
+    # ComfyUI collects garbage whenever a model has gone, as those of tests do; what is there by now stays anyway.
+    gc.freeze()
     return sys.modules[link.replace(".", "_x_")]
 
 
@@ -77,8 +64,8 @@ def training(comfy):
     comfy.model_management.in_training = False
 
 
-@pytest.fixture(scope="module")
-def prepare_clips(training, tmp_path_factory) -> Callable[..., Path]:
+@pytest.fixture(scope="session")
+def prepare_clips(comfy, tmp_path_factory) -> Callable[..., Path]:
     """`prepare_clips(clips=…, frames=…)` draws clips of 64×64 and prepares them for training; returns the folder."""
     from apoavatar_core.data.clips import ClipBank, draw_bank
     from apoavatar_core.data.encoders import load_encoders
@@ -96,9 +83,9 @@ def prepare_clips(training, tmp_path_factory) -> Callable[..., Path]:
 STAGE = {"steps": 4, "batch": 2, "latent_frames": 3, "learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 1}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def prepared(prepare_clips) -> Path:
-    """Four prepared clips of 9 frames."""
+    """Four prepared clips of 9 frames, which tests only read."""
     return prepare_clips(clips=4, frames=9)
 
 

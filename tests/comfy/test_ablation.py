@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 
 import cv2
@@ -9,20 +10,25 @@ import pytest
 import yaml
 
 from apoavatar_core.checkpoints import presets
+from apoavatar_core.evaluation import ablation as ablation_module
 from apoavatar_core.evaluation import evidence
 from apoavatar_core.evaluation.ablation import COLUMNS, FIRST_FILM, TABLE_4, Ablation
 from apoavatar_core.pose import load_keypoint_network
+from apoavatar_core.synthetic import synthesize_clip
+
+FRAMES, SIDE = 25, 64
 
 SMALLEST = {
     "backbone": {"new": {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}},
     "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 1, "pose_channels": 8}},
-    "stages": [{"steps": 1, "batch": 2, "latent_frames": 13, "learning_rate": 1e-3, "final_learning_rate": 1e-3}],
+    "stages": [{"steps": 1, "batch": 2, "latent_frames": 7, "learning_rate": 1e-3, "final_learning_rate": 1e-3}],
 }
 
 
 @pytest.mark.slow
 def test_variants_are_trained_measured_once_and_written_down(prepare_clips, comfyui_folder, tmp_path, monkeypatch) -> None:
-    prepared = prepare_clips(clips=2, frames=49)
+    prepared = prepare_clips(clips=2, frames=FRAMES)
+    monkeypatch.setattr(ablation_module, "synthesize_clip", functools.partial(synthesize_clip, frames=FRAMES, size=SIDE))
     monkeypatch.setenv("COMFYUI_PATH", str(comfyui_folder))
     config = tmp_path / "smallest.yaml"
     config.write_text(yaml.safe_dump(SMALLEST | {"data": str(prepared), "run": "unused"}))
@@ -37,6 +43,7 @@ def test_variants_are_trained_measured_once_and_written_down(prepare_clips, comf
 
     found = ablation.measure(trained[1], 0, network)
     assert set(COLUMNS) == set(found)
+    assert ablation.first_film(trained[1], 0).shape == (FRAMES, SIDE, SIDE, 3)
 
     weights = ablation.folder(trained[0], 0) / "adapter.safetensors"
     written = weights.stat().st_mtime_ns

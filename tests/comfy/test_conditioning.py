@@ -299,8 +299,7 @@ def test_a_tall_portrait_keeps_its_head_and_a_wide_clip_gets_bars(pack, vae) -> 
 
 def test_a_portrait_that_the_model_does_not_know_is_said(node, vae, pack) -> None:
     def said(portrait: Tensor) -> str:
-        output = node.execute(TEXT, TEXT, vae, voice(), 128, 128, 5, FPS, FREE, FROM_NOTHING, reference_image=portrait)
-        return "\n".join(output.ui["text"])
+        return "\n".join(fit(pack, vae, portrait).said)
 
     assert said(presenter()) == ""
     grey = presenter().mean(-1, keepdim=True).expand(-1, -1, -1, 3)
@@ -309,7 +308,8 @@ def test_a_portrait_that_the_model_does_not_know_is_said(node, vae, pack) -> Non
     few = torch.nn.functional.interpolate(presenter().movedim(-1, 1), (16, 16), mode="area").movedim(1, -1)
     assert "16×16 pixels of the portrait are too few" in said(few)
     assert "1×1 pixels of the portrait are too few" in said(torch.full((1, 1, 1, 3), 0.75))
-    assert "2×1 pixels of the portrait are too few" in said(torch.full((1, 1, 100, 3), 0.75))
+    output = node.execute(TEXT, TEXT, vae, voice(), 128, 128, 5, FPS, FREE, FROM_NOTHING, reference_image=torch.full((1, 1, 100, 3), 0.75))
+    assert "2×1 pixels of the portrait are too few" in "\n".join(output.ui.as_dict()["text"])
 
 
 def test_transparent_parts_of_a_portrait_lie_on_white_and_it_is_said(pack, vae) -> None:

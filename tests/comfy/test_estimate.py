@@ -74,7 +74,7 @@ def test_a_run_keeps_weights_gradients_average_and_two_moments(run) -> None:
 
 
 def test_twice_the_batch_is_twice_the_work_and_recomputing_trades_work_for_memory(run) -> None:
-    deep = changed(run, backbone=Backbone(new=Dimensions(**DIMENSIONS | {"num_layers": 8})))
+    deep = changed(run, backbone=Backbone(new=Dimensions(**DIMENSIONS | {"num_layers": 4})))
     once = estimated(deep, side=256)
     twice = estimated(changed(deep, stages=(changed(run.stages[0], batch=2),)), side=256)
     recomputed = estimated(changed(deep, backbone=changed(deep.backbone, recompute=True)), side=256)

@@ -258,32 +258,36 @@ def stored_tensors(run: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_two_processes_get_the_gradients_of_one(config, comfyui_folder, tmp_path) -> None:
-    stage = STAGE | {"steps": 1, "batch": 4}
+def test_two_processes_get_the_gradients_of_one(trainer, config, comfyui_folder, tmp_path) -> None:
+    from apoavatar_core.training.config import read_config
+
     content = {
         "data": str(config.data),
+        "run": str(tmp_path / "two"),
         "backbone": {"new": dict(config.backbone.new)},
         "adapter": {"new": {"audio_dim": 32, "tokens_per_frame": 2, "pose_channels": 8}},
         # One of the captions is longer with the speaking prompt, and each process would pad its own batch to its longest.
         "conditions": {"speaking": 0.0},
-        "stages": [stage],
+        "stages": [STAGE | {"steps": 1, "batch": 4}],
     }
-    moments = []
-    for processes in (1, 2):
-        run = tmp_path / f"run{processes}"
-        result = launch(content | {"run": str(run)}, tmp_path, processes, comfyui_folder)
-        assert result.returncode == 0, result.stderr[-2000:]
-        # After one step AdamW's first moment is a tenth of the gradient.
-        moments.append({name: tensor for name, tensor in stored_tensors(run).items() if "/exp_avg/" in name})
-    one, two = moments
+    result = launch(content, tmp_path, 2, comfyui_folder)
+    assert result.returncode == 0, result.stderr[-2000:]
+    trainer(changed(read_config(tmp_path / "run.yaml"), run=tmp_path / "one")).run()
+    # After one step AdamW's first moment is a tenth of the gradient.
+    one, two = (
+        {name: tensor for name, tensor in stored_tensors(tmp_path / run).items() if "/exp_avg/" in name} for run in ("one", "two")
+    )
     largest = max(moment.abs().max() for moment in one.values())
     assert largest > 0 and one.keys() == two.keys()
     assert all((one[name] - two[name]).abs().max() < 1e-5 * largest for name in one)
 
-    odd = content | {"run": str(tmp_path / "odd"), "stages": [stage | {"batch": 3}]}
-    result = launch(odd, tmp_path, 2, comfyui_folder)
-    assert result.returncode != 0
-    assert "a batch of 3 does not divide among 2 processes" in result.stderr
+
+def test_the_parts_of_a_batch_are_the_batch_and_one_that_does_not_divide_is_refused(training) -> None:
+    from apoavatar_core.training.processes import share_of
+
+    assert [list(share_of(range(8, 14), process, 3)) for process in range(3)] == [[8, 9], [10, 11], [12, 13]]
+    with pytest.raises(ValueError, match="a batch of 3 does not divide among 2 processes"):
+        share_of(range(3), 0, 2)
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 WIDTH, LAYERS, HEADS = 32, 2, 2
-FRAMES, SIDE = 9, 64
-LATENT_FRAMES, LATENT_SIDE = 3, 8
+FRAMES, SIDE = 9, 32
+LATENT_FRAMES, LATENT_SIDE = 3, 4
 NOISE, CONDITION = 16, 20
 
 

@@ -41,11 +41,6 @@ def video_workflow(audio_file="voice.wav"):
     }
 
 
-@pytest.fixture(scope="module")
-def object_info(comfy_server):
-    return comfy_server.object_info()
-
-
 @pytest.fixture
 def voice(tmp_path):
     path = tmp_path / "voice.wav"

@@ -33,23 +33,31 @@ TEXT = "ApoAvatar talking avatar from text - tiny model"
 NATIVE = "ApoAvatar talking avatar with native nodes - tiny model"
 SAMPLERS = ("ApoAvatarSampler", "KSampler", "ApoAvatarLongVideo")
 WITH_STEPS = ("ApoAvatarSampler", "KSampler", "BasicScheduler")
-FRAMES, SHORT, FPS = 49, 13, 24
+FRAMES, SIDE, FPS = 49, 128, 24
+"""As the tiny workflows are saved."""
+WHOLE = PORTRAIT
+"""The one that runs as long and as large as it is saved; the decoder takes a sixteenth of the time for the others."""
+SHORT, SMALL = 13, 64
 
 
 @pytest.fixture(scope="module")
-def prompt_of(comfy_server):
-    """The API prompt of a workflow of this pack, with few steps and a portrait of one's own if one is given."""
-    definitions = comfy_server.object_info()
+def prompt_of(comfy_server, object_info):
+    """The API prompt of a workflow of this pack, with few steps, small if it shall last only so many seconds, and with a portrait
+    of one's own if one is given.
+    """
 
     def prompt_of(name: str, steps: int = 2, seconds: float | None = None, portrait: Path | None = None) -> dict:
         saved = workflow.load(WORKFLOWS / f"{name}.json")
         if portrait:
             workflow.connect_own(saved, "portrait", comfy_server.upload(portrait))
-        prompt = workflow.to_prompt(saved, definitions)
+        prompt = workflow.to_prompt(saved, object_info)
         (counting,) = (node for node in prompt.values() if node["class_type"] in WITH_STEPS)
         counting["inputs"]["steps"] = steps
         if seconds:
             demo.set_seconds(prompt, seconds)
+            for side in ("width", "height"):
+                assert workflow.get_input(prompt, "ApoAvatarConditioning", side) == SIDE
+                workflow.set_input(prompt, "ApoAvatarConditioning", side, SMALL)
         return prompt
 
     return prompt_of
@@ -117,10 +125,10 @@ WITH_OTHERS_MODELS = {
 
 
 @pytest.mark.parametrize("name", WITH_OTHERS_MODELS)
-def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_server, name):
+def test_a_workflow_without_its_models_is_refused_with_every_file_named(comfy_server, object_info, name):
     saved = workflow.load(WORKFLOWS / f"{name}.json")
     with pytest.raises(WorkflowError) as refused:
-        comfy_server.submit(workflow.to_prompt(saved, comfy_server.object_info()))
+        comfy_server.submit(workflow.to_prompt(saved, object_info))
     offered = {model["name"]: model for node in saved["nodes"] for model in node["properties"].get("models", [])}
     assert len(offered) == WITH_OTHERS_MODELS[name]
     readme = (WORKFLOWS.parent / "README.md").read_text(encoding="utf-8")
@@ -142,17 +150,15 @@ def adapters_of(saved: dict) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_workflow_makes_a_video_with_the_voice(comfy_server, prompt_of, name):
-    """The first of them as long as it is saved, the others shorter: the decoder takes most of the time."""
-    seconds = None if name == TINY[0] else SHORT / FPS
+    seconds, frames, side = (None, FRAMES, SIDE) if name == WHOLE else (SHORT / FPS, SHORT, SMALL)
     video = video_of(comfy_server, comfy_server.queue(prompt_of(name, seconds=seconds)))
 
-    frames = FRAMES if seconds is None else SHORT
     with av.open(io.BytesIO(video)) as container:
         picture = container.streams.video[0]
         assert picture.codec_context.name == "h264"
         assert picture.average_rate == FPS
         assert float(picture.duration * picture.time_base) == pytest.approx(frames / FPS, abs=0.001)
-    assert frames_of(video).shape == (frames, 128, 128, 3)
+    assert frames_of(video).shape == (frames, side, side, 3)
     samples, rate = sound_of(video)
     assert samples.shape[1] / rate == pytest.approx(frames / FPS, abs=0.1)
     assert np.abs(samples).max() > 0.1
@@ -197,8 +203,10 @@ def needed_by(prompt: dict, numbers: list[str]) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PREVIEWED)
-def test_what_the_body_will_do_is_seen_over_the_portrait_where_models_are_missing(comfy_server, name):
-    prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), comfy_server.object_info())
+def test_what_the_body_will_do_is_seen_over_the_portrait_where_models_are_missing(comfy_server, object_info, name):
+    prompt = workflow.to_prompt(workflow.load(WORKFLOWS / f"{name}.json"), object_info)
+    for side in ("width", "height"):
+        workflow.set_input(prompt, "ApoAvatarRenderPose", side, 256)
     entry = comfy_server.queue(prompt, partly=True)
     assert any(file["type"] == "temp" for output in entry["outputs"].values() for file in output.get("images", [])), "the gate"
     video = video_of(comfy_server, entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import subprocess
@@ -271,9 +272,15 @@ def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
 pose_network = pytest.mark.skipif(not presets.TINY_POSE.is_file(), reason="the shipped keypoint network is not there yet")
 
 
+@functools.cache
+def held_out(seed: int) -> Clip:
+    """Tests share them: one takes seconds to draw."""
+    return synthesize_clip(seed, held_out=True)
+
+
 @pytest.fixture(scope="module")
 def clip() -> Clip:
-    return synthesize_clip(3, held_out=True)
+    return held_out(3)
 
 
 def film_of(keypoints: list[dict]) -> Film:
@@ -304,7 +311,7 @@ def test_the_presenter_itself_meets_every_target(clip: Clip, films: dict[str, Fi
 
 
 def test_a_film_of_another_sentence_is_not_in_time(clip: Clip, films: dict[str, Film]) -> None:
-    other = film_of(synthesize_clip(4, held_out=True).keypoints)
+    other = film_of(held_out(4).keypoints)
     found = presenter.measure(clip, films | {POSE_FREE: other, HARD: other, SILENCE: other}, shut_opening=0.0)
     assert found["mouth_r"] < 0.5
     assert found["pose_error"] > 0.01
@@ -327,7 +334,7 @@ def test_silence_is_measured_without_the_reference_frame(clip: Clip, films: dict
 @pose_network
 def test_blurred_films_are_farther_from_drawn_ones_than_other_films() -> None:
     network = load_keypoint_network(presets.TINY_POSE)
-    clips = [synthesize_clip(seed, held_out=True).frames for seed in range(3)]
+    clips = [held_out(seed).frames for seed in (3, 4, 5)]
     smeared = [np.stack([cv2.blur(frame, (9, 9)) for frame in film]) for film in clips]
     drawn, same, blurred = (
         np.concatenate([film_features(network, film) for film in films])
@@ -339,7 +346,7 @@ def test_blurred_films_are_farther_from_drawn_ones_than_other_films() -> None:
 @pose_network
 def test_a_perfect_generator_reaches_the_ceiling() -> None:
     network = load_keypoint_network(presets.TINY_POSE)
-    clip = synthesize_clip(5, held_out=True)
+    clip = held_out(5)
     asked = []
 
     def draw(clip: Clip, seed: int) -> dict[str, np.ndarray]:
@@ -467,11 +474,20 @@ def test_the_sampling_settings_are_the_shipped_workflows() -> None:
     ]
 
 
+SMALL = """
+import functools
+from apoavatar_core.evaluation import __main__ as command
+command.synthesize_clip = functools.partial(command.synthesize_clip, frames=13, size=64)
+command.main()
+"""
+"""The command with clips that the VAE codes in a sixteenth of the time."""
+
+
 @pytest.mark.slow
 @pose_network
 def test_the_command_measures_the_shipped_model(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "apoavatar_core.evaluation", "presenter", "--clips", "1", "--steps", "1",
+        [sys.executable, "-c", SMALL, "presenter", "--clips", "1", "--steps", "1",
          "--json", str(tmp_path / "result.json"), "--strips", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, timeout=580,
     )  # fmt: skip
@@ -479,7 +495,8 @@ def test_the_command_measures_the_shipped_model(tmp_path: Path) -> None:
     assert "clip 1/1: mouth r" in result.stdout and "silence_opening" in result.stdout
     report = json.loads((tmp_path / "result.json").read_text())
     assert report["clips"] == 1 and report["per_clip"][0]["seed"] == 0
-    assert (tmp_path / "clip_00.png").is_file()
+    # Every fourth frame of the drawn clip and of its three films.
+    assert cv2.imread(str(tmp_path / "clip_00.png")).shape == (4 * 64, 4 * 64, 3)
 
 
 class Filming(Exception):
