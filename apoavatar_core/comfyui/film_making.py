@@ -114,7 +114,7 @@ class LongVideo:
             "sigmas": self.sampling.sigmas,
             "model": guider.model_patcher,
             "vae": [film.vae.latent_channels, film.vae.patcher],
-            "voice": [film.voice.rows, film.voice.silence, film.voice.rate],
+            "voice": [film.voice.layers, film.voice.silence, film.voice.rate],
             "pose": film.pose and facts_of_pose(film.pose),
             "portrait": film.portrait.facts(how.window),
         }

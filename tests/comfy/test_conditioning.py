@@ -169,7 +169,7 @@ def test_every_input_says_what_it_is_for(comfy) -> None:
 )
 def test_length_0_is_what_is_left_of_the_voice_up_to_a_window(pack, seconds, start, frames, left_out):
     node, Voice = pack("nodes.conditioning"), pack("apoavatar_core.conditioning.voice").Voice
-    voice = Voice(torch.zeros(round(seconds * 50), 1), 50, torch.zeros(1), "any")
+    voice = Voice((torch.zeros(round(seconds * 50), 1),), 50, torch.zeros(1), "any")
     length = node.length_for(0, voice, 24.0, start)
     assert length == frames
     film = pack("apoavatar_core.comfyui.film").Film(None, voice, None, None, 128, 128, 24.0, 81, start)
