@@ -324,6 +324,30 @@ def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset
     assert key() == keys[2] and key(**pose) == keys[-2] and key(**films["one"]) == keys[0]
 
 
+@torch.inference_mode()
+def test_sampling_a_model_leaves_nothing_that_another_film_would_follow_from(pack, nodes_by_id) -> None:
+    """Cancelled and queued again in the server that has just loaded it."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    preset = nodes_by_id["ApoAvatarLoadModels"].execute({"preset": "tiny"}).result
+    room, sampled = pack("apoavatar_core.comfyui.film_making"), pack("apoavatar_core.comfyui.windowed_sampling")
+    audio, films = voice(5 / FPS), []
+    positive, negative, *_ = conditioned(nodes_by_id, preset, audio)
+    for model in (ModelSamplingSD3().patch(preset[0], 5.0)[0], preset[0]):
+        parts = sampling(nodes_by_id, (model, *preset[1:]), positive, negative)
+        films.append(room.LongVideo(sampled.Sampling(*parts), audio))
+
+    def keys() -> list[str]:
+        found = sampled.film_of(films[0].sampling.guider)
+        return [film.identity(found, sampled.GoingOn(WINDOW, 5, False), 5)[0] for film in films]
+
+    before = keys()
+    assert before[0] != before[1]
+    for film in films:
+        film.made()
+        assert keys() == before
+
+
 # --- refused
 
 
