@@ -17,12 +17,13 @@ from ..apoavatar_core.conditioning.pose import (
     PoseFilm,
     film_of,
     fit_of,
-    length_of,
+    looped_film,
     portrait_of,
     said_of_pictures,
 )
 from ..apoavatar_core.conditioning.voice import Voice, frames_of_voice, voice_of
 from ..apoavatar_core.grid import FRAMES_PER_LATENT, round_to_clip_length
+from ..apoavatar_core.pose.track_clip import HOLD, LOOP
 from ..apoavatar_core.speaking_prompt import SPEAKING_PROMPT, append_tokens
 from .audio import GateType
 from .choices import chosen
@@ -77,7 +78,7 @@ def portrait_shown(image, source: Pictures | None, width: int, height: int, fit:
         return None if image is None else fit_portrait(image, width, height, fit, vae)
     if image is not None:
         raise ValueError("reference_image and source_video both say who speaks: connect one of them.")
-    return fit_portrait(source.part(0, 1), width, height, fit, vae)
+    return fit_portrait(source.part(slice(1)), width, height, fit, vae)
 
 
 def said_of_source(source: Pictures | None, voice: Voice, fps: float) -> list[str]:
@@ -108,7 +109,7 @@ def changes_to(length: int, film: Film, frames: int) -> list[str]:
     if film.pose is None:
         return rounded
     whole = film.shape(film.start, frames if length else max(frames, spoken - film.start))
-    return rounded + film.pose.said + fit_of(length_of(film.pose.film), whole)
+    return rounded + film.pose.said + fit_of(film.pose, whole)
 
 
 def pose_inputs(*more: io.Input) -> list[io.Input]:
@@ -214,6 +215,11 @@ class Conditioning(io.ComfyNode):
                     tooltip="A film in the place of reference_image, to dub: its body stays and the lips follow the voice. Every window "
                     "of Long Video begins from the film's picture of that moment.",
                 ),
+                io.Combo.Input(
+                    "pose_when_short", options=[HOLD, LOOP], default=HOLD, optional=True,
+                    tooltip="For a pose that ends before the voice. hold: its last frame stays. loop: keypoints go over into their "
+                    "beginning without a jump; drawn frames run backwards and forwards again.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive", tooltip="The prompt with portrait, voice and pose, for a sampler."),
@@ -229,7 +235,7 @@ class Conditioning(io.ComfyNode):
     def execute(
         cls, positive, negative, vae, audio_features, width, height, length, fps, pose_mode: dict | None = None,
         continue_from: dict | None = None, reference_image=None, clip_vision_output=None, clip=None, fit=KEEP_PERSON,
-        source_video=None, **_of_other_choices,
+        source_video=None, pose_when_short=HOLD, **_of_other_choices,
     ) -> io.NodeOutput:
         """ComfyUI hands over links that a prompt of its HTTP API still holds for another pose_mode or continue_from."""
         pose_mode = chosen("pose_mode", pose_mode, (POSE_FREE, HARD, REFOCUSED))
@@ -248,7 +254,10 @@ class Conditioning(io.ComfyNode):
         else:
             portrait = PortraitFilm(source, lambda frames, image: encoded(frames, fitted(image, width, height, shown.crop)))
         window = round_to_clip_length(length or LONGEST_WINDOW)
-        film = Film(vae, voice, pose_in(pose_mode, fps, shown and shown.crop), portrait, width, height, fps, window, earlier.start)
+        pose = pose_in(pose_mode, fps, shown and shown.crop)
+        if pose is not None and pose_when_short == LOOP:
+            pose = looped_film(pose, max(frames_of_voice(voice, fps), earlier.start + length), fps)
+        film = Film(vae, voice, pose, portrait, width, height, fps, window, earlier.start)
         frames = length_for(length, voice, fps, earlier.start)
         values = film.clip(frames, earlier)
         positive, negative = (with_film(text, film, values) for text in (speaking(positive, clip), negative))

@@ -128,7 +128,7 @@ def empty_latents(clip: ClipShape, vae) -> torch.Tensor:
 
 def pose_of(film: PoseFilm, clip: ClipShape) -> Pose:
     """The part of a film's pose that a clip has, drawn at its size."""
-    frames = held(drawn(part_for(film.film, clip), clip.width, clip.height, film.crop), clip.frames)
+    frames = held(drawn(part_for(film, clip), clip.width, clip.height, film.crop), clip.frames)
     gate = open_gate(clip) if film.gate is None else refocused_gate(film.gate, clip)
     reference = None if film.reference is None else drawn(film.reference, clip.width, clip.height, film.crop)
     return Pose(frames, gate, reference, film.dial)

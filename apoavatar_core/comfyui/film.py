@@ -53,7 +53,7 @@ class PortraitFilm:
     def of(self, frames: int, start: int = 0) -> Portrait:
         """What a clip of so many frames is shown that begins with frame `start`; after the film's end, its last picture."""
         number = min(start, len(self.pictures) - 1)
-        return self.encode(frames, self.pictures.part(number, number + 1))
+        return self.encode(frames, self.pictures.part(slice(number, number + 1)))
 
     def facts(self, frames: int) -> Any:
         """What clips follow from."""

@@ -12,7 +12,7 @@ import folder_paths
 import torch
 from comfy_api.latest import InputImpl
 
-from ..conditioning.pose import PoseFilm, fit_of, length_of, refocused_gate
+from ..conditioning.pose import PoseFilm, fit_of, refocused_gate
 from ..grid import round_to_clip_length
 from ..long_video.folder import FilmFolder, open_film
 from ..long_video.hashing import stable_hash
@@ -114,7 +114,7 @@ class LongVideo:
             "sigmas": self.sampling.sigmas,
             "model": guider.model_patcher,
             "vae": [film.vae.latent_channels, film.vae.patcher],
-            "voice": [film.voice.rows, film.voice.silence, film.voice.rate],
+            "voice": [film.voice.layers, film.voice.silence, film.voice.rate],
             "pose": film.pose and facts_of_pose(film.pose),
             "portrait": film.portrait.facts(how.window),
         }
@@ -134,7 +134,7 @@ def sound_of(audio: dict) -> Sound:
 
 def facts_of_pose(pose: PoseFilm) -> list:
     """A pose film without the sentences about it."""
-    return [pose.film, pose.gate, pose.reference, pose.dial, pose.crop]
+    return [pose.film, pose.again, pose.gate, pose.reference, pose.dial, pose.crop]
 
 
 NOT_OF_THE_FILM = {"model_patcher", "model_options", "original_conds", "conds", "inner_model", "loaded_models"}
@@ -168,7 +168,7 @@ def said_of(film: Film, frames: int) -> list[str]:
     whole = film.shape(0, frames)
     if film.pose.gate is not None:
         refocused_gate(film.pose.gate, whole)
-    return fit_of(length_of(film.pose.film), whole)
+    return fit_of(film.pose, whole)
 
 
 def _windows(

@@ -23,6 +23,8 @@ SAMPLE = 64
 """Numbers of a weight that count."""
 DEEPEST = 12
 """Objects in objects that are looked into."""
+SAMPLING = "model_sampling."
+"""Buffers in a network that the MODEL leaves there that was sampled last. What a MODEL itself changes of it is among its objects."""
 
 
 def facts(value: Any, depth: int = DEEPEST) -> Any:
@@ -72,7 +74,7 @@ def content_of(source: Any) -> Any:
 
 def facts_of_model(model: ModelPatcher, depth: int = DEEPEST) -> dict[str, Any]:
     """A MODEL without where it is loaded: its network, the patches of its weights, and what other nodes put into it."""
-    patched = {key: found for key, (found, *_) in model.get_key_patches().items()}
+    patched = {key: found for key, (found, *_) in model.get_key_patches().items() if not key.startswith(SAMPLING)}
     return {
         "class": type(model.model).__qualname__,
         "weights": weights({key: weight for key, (weight, _) in patched.items()}),

@@ -25,6 +25,7 @@ from ..checkpoints.adapter_file import read_adapter
 from ..checkpoints.safe_file import json_field, read_metadata, read_tensors
 from ..checkpoints.unianimate import read_unianimate, with_unianimate
 from .attaching import attach
+from .long_hearing import LongHearing
 
 
 def load_diffusion_model(path: Path) -> ModelPatcher:
@@ -67,7 +68,7 @@ def load_text_encoder(path: Path, embedding_folders: list[str] | None = None) ->
 
 
 def load_audio_encoder(path: Path):
-    """AUDIO_ENCODER of a wav2vec2 or Whisper file.
+    """AUDIO_ENCODER of a wav2vec2 or Whisper file; wav2vec2 hears voices of any length.
 
     Raises:
         ValueError: it is none.
@@ -76,7 +77,7 @@ def load_audio_encoder(path: Path):
     encoder = comfy.audio_encoders.audio_encoders.load_audio_encoder_from_sd(tensors)
     if encoder is None:
         raise ValueError(f"{Path(path).name} is not an audio encoder that ComfyUI knows: choose a wav2vec2 file.")
-    return encoder
+    return LongHearing(encoder) if isinstance(encoder.model, Wav2Vec2Model) else encoder
 
 
 def audio_encoder_kind(encoder) -> str:

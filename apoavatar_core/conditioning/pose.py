@@ -17,6 +17,7 @@ from ..pose import in_middle_of, render_pose
 from ..pose.following import Followed, follow, only_person
 from ..pose.track import Track
 from ..pose.track_gaps import filled
+from ..pose.track_loop import loop_of, places
 from ..pose.track_time import resampled
 from ..refocusing import Gate
 from .clip import ClipShape
@@ -51,8 +52,8 @@ class Pictures:
     """A film that is drawn already. Its pictures are read where they are needed.
 
     Attributes:
-        shown: int [T], the number of the picture that each of its frames shows, never falling.
-        read: the pictures of such numbers as IMAGE.
+        shown: int [T], the number of the picture that each of its frames shows.
+        read: the pictures of some numbers, each higher than the one before, as IMAGE.
         source: what they are read from: IMAGE, or a file's name or content.
     """
 
@@ -63,9 +64,10 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.shown)
 
-    def part(self, start: int, stop: int) -> Tensor:
-        """[stop − start, H, W, 3] of its frames."""
-        return self.read(self.shown[start:stop])
+    def part(self, frames: slice | np.ndarray) -> Tensor:
+        """[n, H, W, 3] of some of its frames."""
+        numbers, order = np.unique(self.shown[frames], return_inverse=True)
+        return self.read(numbers)[torch.from_numpy(order)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +81,7 @@ class PoseFilm:
         dial: how strongly it acts, and when.
         crop: the part that the portrait is cropped to, for what has the portrait's shape; None for the middle.
         said: what was done to make it fit, in sentences.
+        again: the frame from which on the film is played again and again after its end; None to hold its last frame.
     """
 
     film: Followed | Pictures
@@ -87,6 +90,7 @@ class PoseFilm:
     dial: PoseDial = PoseDial()
     crop: Crop | None = None
     said: list[str] = field(default_factory=list)
+    again: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +125,24 @@ def film_of(pose: Any, pose_fps: float, fps: float) -> tuple[Followed | Pictures
     followed = follow(pose)
     whole = filled(Track.of(followed, pose_fps))
     return replace(followed, people=resampled(whole.track, fps).people), [*followed.sentences, *whole.sentences]
+
+
+def looped_film(film: PoseFilm, frames: int, fps: float) -> PoseFilm:
+    """A pose film that goes on when it ends before `frames`. Keypoints go over from where they end into where they began, at the
+    moments that are most alike; drawn pictures, which cannot be blended, run backwards and forwards again.
+    """
+    count = length_of(film.film)
+    if not 0 < count < frames:
+        return film
+    if isinstance(film.film, Pictures):
+        shown = film.film.shown
+        there_and_back, again = replace(film.film, shown=np.concatenate([shown, shown[-2:0:-1]])), 0
+        done = "it is played backwards and forwards again"
+    else:
+        loop, again = loop_of(Track.of(film.film, fps))
+        there_and_back, done = replace(film.film, people=loop.people), "it is looped"
+    said = f"The pose lasts {count / fps:.2f} seconds and the film {frames / fps:.2f}: {done}."
+    return replace(film, film=there_and_back, again=again, said=[*film.said, said])
 
 
 def said_of_pictures(film: Pictures) -> list[str]:
@@ -164,18 +186,23 @@ def drawn_keypoints(film: Followed, width: int, height: int, crop: Crop | None =
     return torch.from_numpy(render_pose(people, width, height)).float() / 255
 
 
-def part_for(film: Followed | Pictures, clip: ClipShape) -> Followed | Tensor:
-    """The frames of the whole film's pose that the clip has, at least one and at most as many as the clip.
+def part_for(film: PoseFilm, clip: ClipShape) -> Followed | Tensor:
+    """The frames of the whole film's pose that the clip has; where it is not looped at least one and at most as many as the clip.
 
     Raises:
         ValueError: the pose has no frames.
     """
-    count = length_of(film)
+    count = length_of(film.film)
     if count == 0:
         raise ValueError("pose has no frames: connect a pose video with at least one frame.")
-    start = min(clip.start, count - 1)
-    stop = min(start + clip.frames, count)
-    return film.part(start, stop) if isinstance(film, Pictures) else replace(film, people=film.people[start:stop])
+    frames = np.arange(clip.start, clip.start + clip.frames)
+    shown = frames[frames < count] if film.again is None else places(frames, count, film.again)
+    return _frames_of(film.film, shown if len(shown) else np.array([count - 1]))
+
+
+def _frames_of(film: Followed | Pictures, frames: np.ndarray) -> Followed | Tensor:
+    """Some of a film's frames."""
+    return film.part(frames) if isinstance(film, Pictures) else replace(film, people=[film.people[frame] for frame in frames])
 
 
 def length_of(film: Followed | Pictures) -> int:
@@ -188,12 +215,12 @@ def held(frames: Tensor, count: int) -> Tensor:
     return torch.cat([frames, frames[-1:].expand(count - frames.shape[0], *frames.shape[1:])])
 
 
-def fit_of(count: int, clip: ClipShape) -> list[str]:
-    """What is done to a film's pose of so many frames to fit it to the clip, in a sentence if anything is. The few frames
-    by which a clip is shorter because it fills latent frames are not worth one.
+def fit_of(film: PoseFilm, clip: ClipShape) -> list[str]:
+    """What is done to a film's pose to fit it to the clip, in a sentence if anything is that `film.said` does not say. The few
+    frames by which a clip is shorter because it fills latent frames are not worth one.
     """
-    left = max(count - clip.start, 0)
-    if clip.frames <= left < clip.frames + FRAMES_PER_LATENT:
+    left = max(length_of(film.film) - clip.start, 0)
+    if film.again is not None or clip.frames <= left < clip.frames + FRAMES_PER_LATENT:
         return []
     done = "its last frame is held" if left < clip.frames else "the rest is left out"
     return [f"The pose has {left} frames for a clip of {clip.frames}: {done}."]

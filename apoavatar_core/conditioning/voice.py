@@ -15,20 +15,28 @@ from ..waveform import check_fps
 
 @dataclass(frozen=True, eq=False)
 class Voice:
-    """One voice as an audio encoder heard it.
+    """One voice as an audio encoder heard it. The encoder's own tensors, which take a gigabyte for ten minutes, are not copied.
 
     Attributes:
-        rows: float32 [N, layers · d], the values of all its layers, the first layer's d values first; row n is at
-            n / rate s. Reshape to [N, layers, d] for MultiTalk's projection.
+        layers: [N, d] each, in their order; row n is at n / rate s.
         rate: rows per second.
         silence: [layers · d], what is heard after the last row.
         encoder: what it is called in an adapter's configuration.
     """
 
-    rows: Tensor
+    layers: tuple[Tensor, ...]
     rate: float
     silence: Tensor
     encoder: str
+
+    def __len__(self) -> int:
+        return len(self.layers[0])
+
+    def rows(self, numbers: Tensor) -> Tensor:
+        """float32 [n, layers · d], the values of all layers in some rows, the first layer's d values first. Reshape to
+        [n, layers, d] for MultiTalk's projection.
+        """
+        return torch.cat([layer[numbers.to(layer.device)] for layer in self.layers], dim=-1).float()
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,9 @@ def voice_of(encoder_output: Mapping, encoder: str | None = None) -> Voice:
             f"audio_features come from {name or 'an audio encoder'} with {len(layers)} layers of {width} values, which this "
             "pack does not know: load wav2vec2 with Load Audio Encoder, or the tiny preset."
         )
-    rows = torch.cat(layers[kind.first_layer :], dim=-1)[0].float()
-    return Voice(rows, AUDIO_RATE, rows[kind.silent_row], kind.encoder)
+    used = tuple(layer[0] for layer in layers[kind.first_layer :])
+    silence = torch.cat([layer[kind.silent_row] for layer in used]).float()
+    return Voice(used, AUDIO_RATE, silence, kind.encoder)
 
 
 def features_at_video_rate(voice: Voice, frames: int, fps: float, start: int = 0) -> Tensor:
@@ -99,22 +108,21 @@ def features_at_video_rate(voice: Voice, frames: int, fps: float, start: int = 0
     if frames < 1:
         raise ValueError(f"frames is {frames}; ask for at least 1 video frame.")
     check_fps(fps)
-    last = voice.rows.shape[0]  # the place of silence
+    last = len(voice)  # the place of silence
     position = (torch.arange(start, start + frames, dtype=torch.float64) * (voice.rate / fps)).clamp(max=last)
     before = position.floor().long()
     after = (before + 1).clamp(max=last)
-    fraction = (position - before)[:, None].to(voice.rows)
+    fraction = (position - before)[:, None].to(voice.silence)
 
     def heard(row: Tensor) -> Tensor:
-        row = row.to(voice.rows.device)
-        return torch.where((row < last)[:, None], voice.rows[row.clamp(max=last - 1)], voice.silence)
+        return torch.where((row < last)[:, None].to(voice.silence.device), voice.rows(row.clamp(max=last - 1)), voice.silence)
 
     return torch.lerp(heard(before), heard(after), fraction)
 
 
 def frames_of_voice(voice: Voice, fps: float) -> int:
     """How many video frames lie within a voice."""
-    return int((voice.rows.shape[0] - 1) * fps / voice.rate) + 1
+    return int((len(voice) - 1) * fps / voice.rate) + 1
 
 
 def latent_frame_windows(features: Tensor, frames: int | None = None, start: int = 0) -> Tensor:

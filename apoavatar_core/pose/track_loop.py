@@ -6,7 +6,6 @@ import numpy as np
 
 from .keypoints import VISIBLE
 from .track import BODY, Track, between
-from .track_time import held
 
 OVERLAP = 0.5
 """Seconds over which the end goes over into the beginning."""
@@ -16,24 +15,35 @@ _LONGEST_SEARCH = 2.0  # seconds of it
 
 
 def looped(track: Track, frames: int) -> Track:
-    """The track again and again until there are so many frames; cut when it is longer.
+    """The track again and again until there are so many frames; cut when it is longer. See `loop_of`."""
+    if frames <= len(track.points):
+        return track.with_points(track.points[:frames])
+    loop, again = loop_of(track)
+    return track.with_points(loop.points[places(np.arange(frames), len(loop.points), again)])
+
+
+def loop_of(track: Track) -> tuple[Track, int]:
+    """The track up to its seam and on to where it has come round, and the frame from which on that is played again and again.
 
     The seam lies where its two sides are most alike, in place and in movement, within the first and the last quarter, two
     seconds at most. There the end goes over into the beginning, so that neither places nor speeds jump. Of fewer than three
     frames the last is held.
     """
-    if frames <= len(track.points):
-        return track.with_points(track.points[:frames])
     overlap = min(max(1, round(OVERLAP * track.fps)), len(track.points) // 3)
     if overlap == 0:
-        return held(track, frames)
+        return track, len(track.points) - 1
     start, end = _seam(track.points, overlap, round(_LONGEST_SEARCH * track.fps))
     share = np.arange(overlap) / overlap
     eased = (share * share * (3 - 2 * share))[:, None]
     seam = between(track.points[end : end + overlap], track.points[start : start + overlap], eased)
-    again = np.concatenate([seam, track.points[start + overlap : end]])
-    rounds = -(-(frames - end) // len(again))
-    return track.with_points(np.concatenate([track.points[:end], *[again] * rounds])[:frames])
+    return track.with_points(np.concatenate([track.points[:end], seam, track.points[start + overlap : end]])), end
+
+
+def places(frames: np.ndarray, count: int, again: int) -> np.ndarray:
+    """Which of a film's `count` frames, int, are shown as these of a longer one: what begins with frame `again` is played again
+    and again.
+    """
+    return np.where(frames < count, frames, again + (frames - again) % (count - again))
 
 
 def _seam(points: np.ndarray, overlap: int, most: int) -> tuple[int, int]:

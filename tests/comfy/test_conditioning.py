@@ -169,7 +169,7 @@ def test_every_input_says_what_it_is_for(comfy) -> None:
 )
 def test_length_0_is_what_is_left_of_the_voice_up_to_a_window(pack, seconds, start, frames, left_out):
     node, Voice = pack("nodes.conditioning"), pack("apoavatar_core.conditioning.voice").Voice
-    voice = Voice(torch.zeros(round(seconds * 50), 1), 50, torch.zeros(1), "any")
+    voice = Voice((torch.zeros(round(seconds * 50), 1),), 50, torch.zeros(1), "any")
     length = node.length_for(0, voice, 24.0, start)
     assert length == frames
     film = pack("apoavatar_core.comfyui.film").Film(None, voice, None, None, 128, 128, 24.0, 81, start)
@@ -348,3 +348,19 @@ class TestAFilmInThePortraitsPlace:
     def test_a_shorter_film_is_said(self, node, vae, source) -> None:
         said = node.execute(TEXT, TEXT, vae, voice(), SIDE, SIDE, 9, FPS, FREE, FROM_NOTHING, source_video=source).ui
         assert "source_video lasts 0.8 s and the voice 4.0 s: from there on its last picture stays." in " ".join(said["text"])
+
+
+@pytest.mark.parametrize(("choice", "first", "last"), [({}, 6, 6), ({"pose_when_short": "loop"}, 5, 3)])
+def test_a_short_pose_film_is_held_or_looped_as_chosen(pack, node, vae, keys, tmp_path, choice, first, last) -> None:
+    """A VIDEO of seven frames: from frame 31 of the film on it is on its way back, or forth again."""
+    from comfy_api.latest import InputImpl, Types
+
+    # Greys far enough apart for H.264.
+    components = Types.VideoComponents(images=numbered(7) * 10, audio=None, frame_rate=Fraction(FPS))
+    InputImpl.VideoFromComponents(components).save_to(str(tmp_path / "pose.mp4"))
+    pose = {"pose_mode": "hard", "pose": InputImpl.VideoFromFile(str(tmp_path / "pose.mp4"))}
+    film = made(node, vae, pose_mode=pose, **choice)[0][0][1]["apoavatar_film"]
+    earlier = pack("apoavatar_core.comfyui.clip_values").Earlier(start=31)
+    shown = film.clip(9, earlier).tensors[keys.POSE][0].unflatten(0, (4, 3)).mean((1, 3, 4)).T.flatten()[3:]
+    # Period 12: 31 is 7, which shows 5; 39 is 3.
+    assert (shown[0] * 10).round() == first and (shown[-1] * 10).round() == last

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
+from scipy.io import wavfile
 from torch import Tensor
 
 SIDE, FPS, WINDOW = 32, 24.0, 9
@@ -230,7 +232,7 @@ def test_an_hour_and_a_half_is_never_in_memory(pack, nodes_by_id, preset) -> Non
     Voice = pack("apoavatar_core.conditioning.voice").Voice
     film = pack("apoavatar_core.comfyui.film").film_in([conditioned(nodes_by_id, preset, voice(1.0))[0][0][1]])
     rows = torch.zeros(1, 9216).expand(90 * 60 * 50, -1)
-    film = replace(film, voice=Voice(rows, 50, torch.ones(9216), "wav2vec2"))
+    film = replace(film, voice=Voice((rows,), 50, torch.ones(9216), "wav2vec2"))
     frames = pack("apoavatar_core.conditioning.voice").frames_of_voice(film.voice, FPS)
     windows = pack("apoavatar_core.long_video.windows").windows_of(frames, 49, 9)
     assert abs(frames - 90 * 60 * FPS) <= 1 and len(windows) > 3000
@@ -322,6 +324,30 @@ def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset
     assert key() == keys[2] and key(**pose) == keys[-2] and key(**films["one"]) == keys[0]
 
 
+@torch.inference_mode()
+def test_sampling_a_model_leaves_nothing_that_another_film_would_follow_from(pack, nodes_by_id) -> None:
+    """Cancelled and queued again in the server that has just loaded it."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    preset = nodes_by_id["ApoAvatarLoadModels"].execute({"preset": "tiny"}).result
+    room, sampled = pack("apoavatar_core.comfyui.film_making"), pack("apoavatar_core.comfyui.windowed_sampling")
+    audio, films = voice(5 / FPS), []
+    positive, negative, *_ = conditioned(nodes_by_id, preset, audio)
+    for model in (ModelSamplingSD3().patch(preset[0], 5.0)[0], preset[0]):
+        parts = sampling(nodes_by_id, (model, *preset[1:]), positive, negative)
+        films.append(room.LongVideo(sampled.Sampling(*parts), audio))
+
+    def keys() -> list[str]:
+        found = sampled.film_of(films[0].sampling.guider)
+        return [film.identity(found, sampled.GoingOn(WINDOW, 5, False), 5)[0] for film in films]
+
+    before = keys()
+    assert before[0] != before[1]
+    for film in films:
+        film.made()
+        assert keys() == before
+
+
 # --- refused
 
 
@@ -343,3 +369,39 @@ def test_a_gate_of_a_part_of_the_voice_is_refused_before_the_first_window(pack, 
     with pytest.raises(ValueError, match="The gate has 9 frames but the clip has"):
         filmed(nodes_by_id, preset, voice(1.0), **pose)
     assert not (folders / "output").exists()
+
+
+# --- silence
+
+
+@torch.inference_mode()
+def test_a_minute_of_silence_inside_rests_and_keeps_its_place(pack, nodes_by_id, preset) -> None:
+    """A frame a second, so that the minute costs little: two seconds of speech, a minute of silence, two seconds of speech."""
+    fps, window, overlap = 1.0, 33, 5
+    rate, speech = wavfile.read(Path(__file__).resolve().parents[2] / "workflows" / "assets" / "speech.wav")
+    samples = torch.zeros(1, 1, 64 * rate)
+    samples[..., : 2 * rate] = samples[..., -2 * rate :] = torch.from_numpy(speech[: 2 * rate] / 32768)
+    audio = {"waveform": samples, "sample_rate": rate}
+    gate = nodes_by_id["ApoAvatarLoudnessRefocusing"].execute(audio, fps, 0, 10.0, 0.5, 8.0, 5.0, 95.0).result[0]
+    inputs = {"fps": fps, "pose_mode": {"pose_mode": "refocused", "pose": numbered(20), "gate": gate}}
+    assert gate.keep.min() < 0.1 and gate.keep[:2].max() > 0.9 < gate.keep[-2:].max()
+    video, _ = filmed(nodes_by_id, preset, audio, motion_frames=overlap, clip=window, **inputs)
+    parts = video.get_components()
+    assert len(parts.images) == 64 and parts.images.isfinite().all()
+    sound = parts.audio["waveform"][0, 0]
+    quiet = slice(int(2.1 * rate), int(61.9 * rate))
+    assert sound[quiet].abs().max() < 0.01 < 0.1 < min(sound[: quiet.start].abs().max(), sound[quiet.stop :].abs().max())
+
+    keys = pack("apoavatar_core.comfyui.conditions")
+    film = pack("apoavatar_core.comfyui.film").film_in([conditioned(nodes_by_id, preset, audio, window, **inputs)[0][0][1]])
+    spoken = 0
+    for part in pack("apoavatar_core.long_video.windows").windows_of(64, window, overlap):
+        told = film.clip(part.frames, pack("apoavatar_core.comfyui.clip_values").Earlier(None, part.overlap, part.start)).tensors
+        heard = told[keys.AUDIO][0, 5].amax(-1)  # the row of each latent frame's last video frame
+        times = (part.start + 4 * torch.arange(len(heard))) / fps
+        assert (heard[(times > 2.1) & (times < 61.9)] == -1).all()
+        spoken += int(told[keys.AUDIO].amax() > -1)
+        kept = told[keys.POSE_GATE][0].T.flatten()[3:]
+        still = torch.arange(part.start, part.start + part.frames)
+        assert (kept[(still > 2) & (still < 61)] == gate.keep.min()).all()
+    assert spoken == 2, "in the first window and the last"

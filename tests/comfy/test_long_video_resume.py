@@ -80,3 +80,28 @@ def test_a_film_whose_server_was_killed_goes_on_and_is_the_same(comfy_server, pr
     entry = comfy_server.queue(whole)
     assert not any("goes on" in sentence for sentence in demo.sentences(entry, whole))
     np.testing.assert_array_equal(film_of(comfy_server, entry), found)
+
+
+def test_two_queued_films_do_not_mix_when_the_first_is_cancelled(comfy_server, prompt_for) -> None:
+    def film(portrait: str, frames: int, seed: int) -> dict:
+        prompt = prompt_for(comfy_server, portrait)
+        workflow.set_input(prompt, "ApoAvatarLongVideo", "length", frames)
+        workflow.set_input(prompt, "RandomNoise", "noise_seed", seed)
+        return prompt
+
+    first, second = film("first.png", FRAMES, 1), film("second.png", WINDOW + 4, 2)
+    cancelled, waiting = comfy_server.submit(first), comfy_server.submit(second)
+    while not list(unfinished(comfy_server).glob("*/000000.safetensors")):
+        comfy_server.refuse_if_stopped()
+        time.sleep(0.01)
+    comfy_server.cancel(cancelled)
+    made = film_of(comfy_server, comfy_server.wait(waiting))
+    (folder,) = unfinished(comfy_server).iterdir()
+    assert 1 <= len(list(folder.glob("*.mp4"))) < 5, "the first one's, whose windows are kept"
+    entry = comfy_server.queue(first)
+    said = demo.sentences(entry, first)
+    assert any("The film goes on after its" in sentence for sentence in said), (said, comfy_server.log()[-3000:])
+
+    # Each by itself, of a picture that is new to the server's cache.
+    for found, alone in ((film_of(comfy_server, entry), film("alone.png", FRAMES, 1)), (made, film("also_alone.png", WINDOW + 4, 2))):
+        np.testing.assert_array_equal(found, film_of(comfy_server, comfy_server.queue(alone)))

@@ -761,7 +761,7 @@ def pose_of(pack, pose, frames: int, width: int = SIDE, height: int = SIDE, star
     mode = {"pose_mode": "hard" if gate is None else "refocused", "pose": pose, "gate": gate}
     film = node.pose_in(mode, 24.0)
     made = pack("apoavatar_core.comfyui.clip_values").pose_of(film, shape)
-    said = film.said + room.fit_of(room.length_of(film.film), shape)
+    said = film.said + room.fit_of(film, shape)
     return room.grouped_frames(made.frames), room.grouped_gate(made.gate), said
 
 

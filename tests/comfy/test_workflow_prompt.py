@@ -109,7 +109,7 @@ def test_sockets_and_values_of_a_chosen_mode_go_by_its_name(object_info):
         "width": 64, "height": 48, "length": 9, "fps": 25, "pose_mode": "hard", "pose_mode.pose": ["1", 0],
         "pose_mode.pose_strength": 0.5, "pose_mode.pose_start_percent": 0, "pose_mode.pose_end_percent": 0.75, "pose_mode.pose_fps": 30,
         "continue_from": "previous_frames", "continue_from.motion_frames": 5, "continue_from.previous_frames": ["1", 0],
-        "fit": "keep person",
+        "fit": "keep person", "pose_when_short": "hold",
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from apoavatar_core.log_mel import LogMelEncoder
 
 def voice(rows: torch.Tensor, silence: torch.Tensor | None = None) -> Voice:
     """A voice of rows [N, D] at 50 Hz that ends in silence, unless that is something else."""
-    return Voice(rows, 50, rows[-1] if silence is None else silence, "any")
+    return Voice((rows,), 50, rows[-1] if silence is None else silence, "any")
 
 
 @given(st.integers(1, 120), st.integers(1, 60), st.sampled_from([8, 23.976, 24, 25, 29.97, 50, 60, 240]))
@@ -40,9 +40,11 @@ def test_video_rate_is_linear_interpolation(rows: int, frames: int, fps: float) 
 def test_layers_of_comfyuis_encoders_follow_one_another_without_the_input_embedding(layers, width, encoder) -> None:
     listed = [torch.full((1, 20, width), float(k), dtype=torch.float16) for k in range(layers + 1)]
     heard = voice_of({"encoded_audio_all_layers": tuple(listed)})
-    assert heard.rows.shape == (20, layers * width) and heard.rows.dtype == torch.float32
+    rows = heard.rows(torch.arange(20))
+    assert rows.shape == (20, layers * width) and rows.dtype == torch.float32
     assert heard.encoder == encoder and heard.rate == 50
-    per_layer = heard.rows.reshape(20, layers, width)
+    assert all(mine.data_ptr() == its.data_ptr() for mine, its in zip(heard.layers, listed[1:])), "nothing is copied"
+    per_layer = rows.reshape(20, layers, width)
     assert torch.equal(per_layer, torch.arange(1.0, layers + 1)[None, :, None].expand(20, layers, width))
 
 
@@ -56,7 +58,7 @@ def test_the_log_mel_encoder_says_what_it_is_and_ends_in_silence() -> None:
     output = LogMelEncoder().encode_audio(torch.rand(1, 1, 16_000) - 0.5, 16_000)
     heard = voice_of(output)
     assert heard.encoder == "log_mel_40"
-    assert torch.equal(heard.rows, output["encoded_audio"][0]) and torch.equal(heard.silence, torch.full((40,), -1.0))
+    assert torch.equal(heard.layers[0], output["encoded_audio"][0]) and torch.equal(heard.silence, torch.full((40,), -1.0))
 
 
 @pytest.mark.parametrize("output", [{"layers": 1, "width": 768}, {"layers": 3, "width": 40}, {"layers": 1, "width": 40, "encoder": "mimi"}])
