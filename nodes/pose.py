@@ -145,8 +145,8 @@ STYLES = {
     "controlnet_aux": partial(draw_openpose, style=CONTROLNET_AUX),
 }
 
-FPS_WITHOUT_GATE = 24.0
-"""Keypoints do not say their frame rate."""
+USUAL_FPS = 24.0
+"""Of a gate that does not say its own."""
 
 
 class RenderPose(io.ComfyNode):
@@ -174,7 +174,7 @@ class RenderPose(io.ComfyNode):
                 io.Image.Input("background", optional=True, tooltip="Pictures to draw over, for example the portrait; else black."),
                 GateType.Input(
                     "gate", optional=True,
-                    tooltip="From Audio Loudness Refocusing: colours the player on the node, orange where the pose is kept, pale where "
+                    tooltip="From Audio Loudness Refocusing: plays the pose on the node, orange where the pose is kept, pale where "
                     "the body rests. The pictures stay as they are.",
                 ),
             ],
@@ -191,7 +191,7 @@ class RenderPose(io.ComfyNode):
         skeletons = torch.from_numpy(STYLES[style](people, width, height)).float() / 255
         behind = torch.zeros(1, height, width, 3) if background is None else fitted(background, width, height)
         pictures = skeletons if background is None else laid_over(skeletons, behind)
-        played = pictures if gate is None else laid_over(gate_coloured(skeletons, gate.keep), behind)
+        played = {} if gate is None else player(laid_over(gate_coloured(skeletons, gate.keep), behind), gate.fps or USUAL_FPS)
         lost = [f"Nobody is seen in {followed.lost} of {len(people)} frames."] if followed.lost else []
         said = saying("Render Pose", [*followed.sentences, *lost])
-        return io.NodeOutput(pictures, ui=said | player(played, (gate and gate.fps) or FPS_WITHOUT_GATE))
+        return io.NodeOutput(pictures, ui=said | played)

@@ -81,10 +81,11 @@ LIVE = """async ([types, address]) => {
 """What the page does when a sampler's preview arrives."""
 FINISHED = """([picture, film, frames]) => {
     const file = filename => ({filename, subfolder: "", type: "input"});
-    for (const {id, type, title} of app.graph.nodes) {
+    for (const {id, type, title, inputs} of app.graph.nodes) {
         let output = null;
         if (type === "PreviewImage") output = {images: Array(title === "What the body will do" ? frames : 1).fill(file(picture))};
-        if (type === "SaveVideo") output = {images: [file(film)], animated: [true]};
+        const plays = type === "ApoAvatarRenderPose" && inputs.some(({name, link}) => name === "gate" && link != null);
+        if (plays || type === "SaveVideo") output = {images: [file(film)], animated: [true]};
         if (output) app.api.dispatchCustomEvent("executed", {node: String(id), display_node: String(id), output, prompt_id: "a job"});
     }
 }"""

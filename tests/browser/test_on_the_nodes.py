@@ -250,10 +250,12 @@ def moves(comfy_server, tmp_path) -> str:
     return comfy_server.upload(tmp_path / "moves.json")
 
 
-def test_render_pose_plays_the_pose_on_itself(canvas, moves):
+def test_render_pose_plays_the_pose_on_itself(canvas, moves, comfy_server):
     page = canvas
-    poses, rendered = add(page, "ApoAvatarLoadOpenPose", 0), add(page, "ApoAvatarRenderPose", 420)
+    gate_graph(page, comfy_server.upload(ASSETS / "speech.wav"))
+    poses, rendered = add(page, "ApoAvatarLoadOpenPose", 0), add(page, "ApoAvatarRenderPose", 860)
     connect(page, poses, 0, rendered, "pose")
+    connect(page, page.evaluate("app.graph.nodes.find(n => n.type === 'ApoAvatarLoudnessRefocusing').id"), 0, rendered, "gate")
     choose_file(page, "ApoAvatarLoadOpenPose", "file", moves)
     run(page)
     page.wait_for_function(f"{PLAYER}?.readyState > 0")

@@ -137,12 +137,12 @@ def test_the_player_on_render_pose_colours_each_frame_by_its_gate(node, pack) ->
             rate = float(container.streams.video[0].average_rate)
             return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]) / 255, rate
 
-    (found, rate), (without, usual) = played(shown), played(plain)
-    assert found.shape == without.shape == (4, 320, 320, 3) and (rate, usual) == (12, 24)
+    found, rate = played(shown)
+    assert found.shape == (4, 320, 320, 3) and rate == 12 and "images" not in plain.ui
     np.testing.assert_allclose(np.median(found, (1, 2)), 0.2, atol=0.03)
     drawn = np.abs(found - 0.2).max(-1) > 0.2
     red_over_blue = [float((picture[there, 0] - picture[there, 2]).mean()) for picture, there in zip(found, drawn)]
-    assert red_over_blue[0] < -0.2 and red_over_blue[1] > 0.3 and abs(red_over_blue[2] - np.mean(red_over_blue[:2])) < 0.1
+    assert red_over_blue[0] < -0.05 and red_over_blue[1] > 0.3 and abs(red_over_blue[2] - np.mean(red_over_blue[:2])) < 0.1
     assert red_over_blue[3] == pytest.approx(red_over_blue[2], abs=0.03)  # the last weight is held
 
 
