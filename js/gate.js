@@ -13,7 +13,7 @@ const LEGEND = [["voice", "wave"], ["loudness s̃", "normalized"], ["keep weight
 const STRIP = 28; // px: what a saved graph always has room for; there the curves are drawn without words
 const NEW_HEIGHT = 160; // px, on a node that is made by hand
 const WORDS_FROM = 80; // px
-const FONT = 11; // px
+const FONT = 10; // px
 const LETTER = FONT * 0.53; // px, about
 const NOTHING_YET = "The gate is drawn here: with Load Audio at once, else after a run.";
 const EXAMPLE = "example";
@@ -116,7 +116,7 @@ function legend(scale, values, word) {
     const written = values[name] === undefined ? text : `${text} ${values[name].toFixed(2)}`;
     parts.push(svg("line", { x1: x, x2: x + 10, y1: 11, y2: 11, ...stroke }));
     parts.push(label(x + 13, 15, written, "start"));
-    x += 22 + written.length * LETTER;
+    x += 20 + written.length * LETTER;
   }
   const room = Math.floor((scale.right - x) / LETTER);
   if (room > 5) parts.push(label(scale.right, 15, word.length > room ? `${word.slice(0, room - 1)}…` : word, "end"));

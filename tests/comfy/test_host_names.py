@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "node_helpers", "comfyui_version",
-        "server"}
+HOST = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "latent_preview", "nodes", "node_helpers", "comfyui_version"}
 FILES = [ROOT / "__init__.py", *(path for room in ("apoavatar_core", "nodes", "benchmarks") for path in (ROOT / room).rglob("*.py"))]
 
 
