@@ -82,5 +82,6 @@ class LoudnessRefocusing(io.ComfyNode):
         gate = gate_of(voice, frames or frames_of(voice, fps), fps, RefocusingConfig(alpha, beta, tau, q_low, q_high))
         plot = torch.from_numpy(plot_gate(voice.samples, gate)).float()[None] / 255
         said = saying("Audio Loudness Refocusing", [] if voice.speaks else [NOBODY])
-        drawn = {"apoavatar_gate": [json.dumps(drawn_numbers(voice.samples, gate, beta))]}  # ComfyUI counts a dict as a result of the run
+        # As text: ComfyUI counts a dict as a result of the run.
+        drawn = {"apoavatar_gate": [json.dumps(drawn_numbers(voice.samples, gate, beta))]}
         return io.NodeOutput(gate, plot, gate.keep.tolist(), ui=said | drawn)

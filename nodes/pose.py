@@ -174,8 +174,8 @@ class RenderPose(io.ComfyNode):
                 io.Image.Input("background", optional=True, tooltip="Pictures to draw over, for example the portrait; else black."),
                 GateType.Input(
                     "gate", optional=True,
-                    tooltip="From Audio Loudness Refocusing: plays the pose on the node, orange where the pose is kept, pale where "
-                    "the body rests. The pictures stay as they are.",
+                    tooltip="From Audio Loudness Refocusing: plays the pose on the node, orange where the pose is kept, pale "
+                    "where the body rests. The pictures stay as they are.",
                 ),
             ],
             outputs=[io.Image.Output(tooltip="One picture for each frame of the pose.")],
