@@ -31,6 +31,7 @@ def screen(request, chromium, comfy_server):
     page.goto(comfy_server.url)
     page.wait_for_function("window.app?.graph?.nodes.length > 0")
     yield page
+    context.request.post(f"{comfy_server.url}/settings", data={"Comfy.VueNodes.Enabled": False})  # the server keeps it
     context.close()
 
 
