@@ -2,7 +2,7 @@
 
 Runs those whose models are in the repository, and the previews of those that have one, and writes frames of their films as
 thumbnails beside them, and strips of each mode's frames into `docs`, with the page that shows the graph. The thumbnails of
-the others say what they are for, over what goes into them: `python workflows/make_pictures.py cards` makes only these.
+the others, cards, say what they are for, over what goes into them. Arguments make only some of it: cards, films, strips, graph.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).resolve().parent
+DOCS = FOLDER.parent / "docs"
 sys.path.insert(0, str(FOLDER.parent))
 
 from apoavatar_core.hearing import heard_voice  # noqa: E402
@@ -59,27 +60,44 @@ BARS = 92
 
 
 def main() -> None:
-    for name, (title, line, shown) in CARDS.items():
-        write(FOLDER / f"{name}.jpg", card(title, line, shown))
-    if "cards" in sys.argv[1:]:
-        return
-    layout = environment.Layout(FOLDER.parent)
-    environment.link_pack(layout)
-    with server.running_server(layout) as running:
-        definitions = running.object_info()
-        for path in sorted(FOLDER.glob("*.json")):
-            if path.stem not in CARDS and not path.stem.endswith(".app"):
-                frames, plot = run(running, workflow.to_prompt(workflow.load(path), definitions))
-                write(path.with_suffix(".jpg"), thumbnail(frames, plot))
-        shutil.copy(FOLDER / f"{PORTRAIT}.jpg", FOLDER / f"{PORTRAIT}.app.jpg")
-        for name, (stem, pose_mode) in STRIPS.items():
-            prompt = workflow.to_prompt(workflow.load(FOLDER / f"{stem}.json"), definitions)
-            workflow.choose(prompt, definitions, "ApoAvatarConditioning", "pose_mode", pose_mode)
-            write(layout.root / "docs" / f"{name}.jpg", film_under_its_sound(*run(running, prompt)))
-        width, height = GRAPH_PAGE
-        with page_with(running, FOLDER / f"{PORTRAIT}.json", GRAPH_PAGE, BARS) as page:
-            clip = {"x": BARS, "y": BARS, "width": width - 2 * BARS, "height": height - 2 * BARS}
-            write(layout.root / "docs" / "graph.jpg", decoded(page.screenshot(clip=clip)))
+    wanted = sys.argv[1:] or ["cards", "films", "strips", "graph"]
+    if "cards" in wanted:
+        for name, (title, line, shown) in CARDS.items():
+            write(FOLDER / f"{name}.jpg", card(title, line, shown))
+    parts = [part for part in (films, strips, graph) if part.__name__ in wanted]
+    if parts:
+        layout = environment.Layout(FOLDER.parent)
+        environment.link_pack(layout)
+        with server.running_server(layout) as running:
+            for part in parts:
+                part(running)
+
+
+def films(running: server.ComfyServer) -> None:
+    """The thumbnails of what can run here, that of the app with them."""
+    definitions = running.object_info()
+    for path in sorted(FOLDER.glob("*.json")):
+        if path.stem not in CARDS and not path.stem.endswith(".app"):
+            frames, plot = run(running, workflow.to_prompt(workflow.load(path), definitions))
+            write(path.with_suffix(".jpg"), thumbnail(frames, plot))
+    shutil.copy(FOLDER / f"{PORTRAIT}.jpg", FOLDER / f"{PORTRAIT}.app.jpg")
+
+
+def strips(running: server.ComfyServer) -> None:
+    """STRIPS."""
+    definitions = running.object_info()
+    for name, (stem, pose_mode) in STRIPS.items():
+        prompt = workflow.to_prompt(workflow.load(FOLDER / f"{stem}.json"), definitions)
+        workflow.choose(prompt, definitions, "ApoAvatarConditioning", "pose_mode", pose_mode)
+        write(DOCS / f"{name}.jpg", film_under_its_sound(*run(running, prompt)))
+
+
+def graph(running: server.ComfyServer) -> None:
+    """The page with the portrait workflow."""
+    width, height = GRAPH_PAGE
+    with page_with(running, FOLDER / f"{PORTRAIT}.json", GRAPH_PAGE, BARS) as page:
+        clip = {"x": BARS, "y": BARS, "width": width - 2 * BARS, "height": height - 2 * BARS}
+        write(DOCS / "graph.jpg", decoded(page.screenshot(clip=clip)))
 
 
 def card(title: str, line: str, shown: str | None) -> np.ndarray:
@@ -91,7 +109,7 @@ def card(title: str, line: str, shown: str | None) -> np.ndarray:
             seen = list(container.decode(video=0))[-1].to_image().resize((272, 272))
         picture.paste(seen, (120, 20))
     else:
-        words = "\n".join(["a woman with", "grey hair, in a", "blue sweater,", "talks ..."])
+        words = "a woman with\ngrey hair, in a\nblue sweater,\ntalks ..."
         draw.multiline_text((CARD // 2, 156), words, "#9fd08a", ImageFont.load_default(36), "mm", spacing=14, align="center")
     with av.open(str(FOLDER / "assets" / "speech.wav")) as container:
         voice = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1) / np.float32(32768)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from devtools import workflow
+from devtools.environment import PACK_LINK_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTRAIT = "ApoAvatar talking avatar from a portrait - tiny model"
@@ -20,14 +21,14 @@ def saved(name: str) -> dict:
 
 def test_the_template_browser_knows_the_pack_by_name_and_finds_it_by_what_it_makes(page):
     page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    page.get_by_text("Extensions", exact=True).click()
+    search = page.get_by_placeholder("Search", exact=False).last
+    for words, found in (("talking avatar", PORTRAIT), ("infinitetalk", "ApoAvatar Wan InfiniteTalk lip sync in 4 steps"), ("", None)):
+        search.fill(words)
+        if found:
+            page.get_by_test_id(f"template-workflow-{found}").wait_for()
     page.get_by_text("ApoAvatar", exact=True).first.click()
     page.get_by_test_id(f"template-workflow-{PORTRAIT}").wait_for()
-    assert page.get_by_text("comfyui-apoavatar", exact=True).count() == 0
-    page.get_by_text("All Templates", exact=True).first.click()
-    for words in ("talking avatar", "apoavatar"):
-        page.get_by_placeholder("Search").last.fill(words)
-        page.get_by_test_id(f"template-workflow-{PORTRAIT}").wait_for()
+    assert page.get_by_text(PACK_LINK_NAME, exact=True).count() == 0
 
 
 def test_the_app_asks_for_a_portrait_a_voice_a_text_and_a_strength(page):
@@ -43,7 +44,7 @@ def test_the_app_asks_for_a_portrait_a_voice_a_text_and_a_strength(page):
 
 def test_the_blueprint_is_found_in_the_node_search_and_stands_for_its_graph(page):
     page.evaluate("app.graph.clear()")
-    page.mouse.dblclick(900, 600)
+    page.evaluate("app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
     page.get_by_placeholder("Add a node").fill(BLUEPRINT)
     page.get_by_role("option", name=BLUEPRINT).first.wait_for()
     page.keyboard.press("Enter")
