@@ -275,7 +275,7 @@ function followPlayers() {
 }
 
 app.registerExtension({
-  name: "ApoAvatar.Gate",
+  name: "apoavatar.Gate",
 
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return;

@@ -52,7 +52,7 @@ class Cost {
 }
 
 app.registerExtension({
-  name: "ApoAvatar.GuidanceCost",
+  name: "apoavatar.GuidanceCost",
 
   nodeCreated(node) {
     if (!NODES.includes(node.comfyClass)) return;

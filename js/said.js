@@ -44,7 +44,7 @@ function keepForNextVisit() {
 }
 
 app.registerExtension({
-  name: "ApoAvatar.Said",
+  name: "apoavatar.Said",
 
   nodeCreated(node) {
     if (!node.comfyClass?.startsWith("ApoAvatar")) return;
