@@ -1,0 +1,128 @@
+"""A small video DiT whose pictures are three tokens wide, with the pack's own adapter on it."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from ...adapters import AdapterConfig, ApoAvatarAdapter
+from ...adapters.attention import scaled_dot_product
+from ...adapters.audio_dit import TIMESTEP_WIDTH
+from ...adapters.interaction import InteractionScheme
+from ...adapters.pose_adapter import group_by_latent_frame
+from ...adapters.sinusoids import sinusoids
+from ...grid import FRAMES_PER_LATENT
+from ...log_mel import LogMelEncoder
+from .voices import FPS
+from .world import NUMBERS
+
+COLUMNS = 3
+"""Tokens of a frame: right hand, mouth, left hand."""
+TOKEN = FRAMES_PER_LATENT * NUMBERS
+WIDTH, LAYERS, HEADS, AUDIO_WIDTH, POSE_CHANNELS = 48, 2, 4, 32, 8
+PIXELS = 2
+"""Of a token's part of a pose picture, in height and width."""
+
+
+def tokens_of(places: Tensor) -> Tensor:
+    """Scaled places [B, 4n+1, 3, 3] → latent tokens [B, n+1, 3, 12]; the first frame fills its latent frame alone."""
+    return rearrange(group_by_latent_frame(places), "b t f n c -> b t n (f c)")
+
+
+def places_of_tokens(tokens: Tensor) -> Tensor:
+    """The other way round: [B, n+1, 3, 12] → [B, 4n+1, 3, 3]; the first frame is the mean of its four."""
+    places = rearrange(tokens, "b t n (f c) -> b t f n c", f=FRAMES_PER_LATENT)
+    return torch.cat([places[:, 0].mean(1, keepdim=True), places[:, 1:].flatten(1, 2)], dim=1)
+
+
+def pose_pictures(places: Tensor) -> Tensor:
+    """Scaled places [B, 4n+1, 3, 3] → what the pose adapter sees, [B, 12, n+1, 2, 6]: each hand's three numbers are the colour of
+    its square, and the mouth's square stays grey, for what it says is the voice's business.
+    """
+    colours = (places / 6 + 0.5).clamp(0, 1)
+    colours = torch.stack([colours[:, :, 0], torch.full_like(colours[:, :, 1], 0.5), colours[:, :, 2]], dim=2)
+    pictures = colours.repeat_interleave(PIXELS, dim=2)[:, :, None].expand(-1, -1, PIXELS, -1, -1)
+    return rearrange(group_by_latent_frame(pictures), "b t f h w c -> b (f c) t h w")
+
+
+def gates_of(weights: Tensor) -> Tensor:
+    """The weight of each pose frame [B, 4n+1] → [B, 4, n+1]."""
+    return group_by_latent_frame(weights).transpose(1, 2)
+
+
+class Block(nn.Module):
+    """Self-attention over all tokens, the audio injection of Eq. 7, and a feed-forward layer, modulated by the timestep."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.modulation = nn.Parameter(torch.zeros(6, width))
+
+    def forward(self, video: Tensor, times: Tensor, heard) -> Tensor:
+        """video [B, T_lat, N, d], times [B, 6, d]; `heard` gives Y of Eq. 7 for video tokens."""
+        shift, scale, gate, *of_feed = (times + self.modulation)[:, :, None, None].unbind(1)
+        x = (self.norms[0](video) * (1 + scale) + shift).flatten(1, 2)
+        attended = scaled_dot_product(*self.qkv(x).chunk(3, dim=-1), heads=self.heads)
+        video = video + (1 + gate) * self.out(attended).view_as(video)
+        video = video + heard(video)
+        shift, scale, gate = of_feed
+        return video + (1 + gate) * self.feed(self.norms[1](video) * (1 + scale) + shift)
+
+
+class KeypointDiT(nn.Module):
+    """Predicts noise − data of keypoint tokens from voice and pose prior.
+
+    As in Wan, the tokens know neither time nor place before the first block: so FWCA's keys know a token's place only if the adapter
+    tells them. Here both are added there once, instead of turning queries and keys.
+    """
+
+    def __init__(self, interaction: InteractionScheme, places: bool):
+        super().__init__()
+        self.enter = nn.Linear(TOKEN, WIDTH)
+        self.column = nn.Parameter(torch.randn(COLUMNS, WIDTH) * 0.5)
+        self.time = nn.Sequential(nn.Linear(TIMESTEP_WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, 6 * WIDTH))
+        self.blocks = nn.ModuleList(Block(WIDTH, HEADS) for _ in range(LAYERS))
+        self.norm, self.leave = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, TOKEN)
+        self.adapter = ApoAvatarAdapter(adapter_config(interaction, places))
+
+    def prior(self, pose: Tensor, gate: Tensor) -> Tensor:
+        """Pose pictures [B, 12, T_lat, 2, 6] and gate [B, 4, T_lat] → the prior [B, T_lat, 3, d]."""
+        return self.adapter.pose_adapter(pose, gate)
+
+    def forward(self, noisy: Tensor, sigma: Tensor, audio: Tensor, prior: Tensor) -> Tensor:
+        """Tokens x_σ [B, T_lat, 3, 12], σ [B], features [B, 8, T_lat, 40], prior → noise − data as tokens."""
+        timestep = 1000 * sigma
+        video = self.enter(noisy) + prior
+        audio = self.adapter.refined_audio(audio, video, timestep, scaled_dot_product, (1, COLUMNS))
+        frames = sinusoids(torch.arange(video.shape[1], device=video.device), WIDTH)
+        video = video + frames[:, None] + self.column
+        times = self.time(sinusoids(timestep, TIMESTEP_WIDTH)).unflatten(-1, (6, WIDTH))
+        for block, injection in zip(self.blocks, self.adapter.injections):
+            video = block(video, times, lambda x, inject=injection: inject(x, audio, scaled_dot_product))
+        return self.leave(self.norm(video))
+
+
+def adapter_config(interaction: InteractionScheme, places: bool) -> AdapterConfig:
+    return AdapterConfig(
+        backbone_dim=WIDTH, backbone_layers=LAYERS, backbone_in_channels=None, heads=HEADS, audio_encoder=LogMelEncoder.name,
+        audio_feature_dim=LogMelEncoder.feature_dim, audio_dim=AUDIO_WIDTH, tokens_per_frame=1, pose_channels=POSE_CHANNELS,
+        fps=FPS, window=0, vae_stride=PIXELS, patch=1, interaction=interaction.value, normalized_pose=True,
+        keys_know_places=places,
+    )  # fmt: skip
+
+
+def new_network(interaction: InteractionScheme, places: bool, seed: int) -> KeypointDiT:
+    """Random weights; what two variants of one seed have in common begins with the same ones."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        whole = KeypointDiT(InteractionScheme.BOTH, places=True)
+        whole.adapter.initialize()
+        nn.init.zeros_(whole.leave.weight)
+        network = KeypointDiT(interaction, places)
+    known = whole.state_dict()
+    network.load_state_dict({name: known[name] for name in network.state_dict()})
+    return network

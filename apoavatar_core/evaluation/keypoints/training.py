@@ -1,0 +1,130 @@
+"""One training: flow matching (Eq. 1) on windows of performances. Everything random follows from seed, purpose and step, so that the
+variants of a seed see the same windows, states, noise and σ.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...conditioning.voice import latent_frame_windows
+from ...flow_matching import flow_matching_loss, interpolate, sample_sigma
+from ...training.draws import Purpose, random_numbers, random_tensors
+from ...training.pose_schemes import draw_pose_gate
+from ...training.states import SHARES, draw_state
+from .network import KeypointDiT, gates_of, new_network, pose_pictures, tokens_of
+from .variants import Variant, controlled
+from .voices import Voices
+from .world import Performances, Scale
+
+SHIFT = 1.0
+"""Noise levels are uniform: there are few numbers in a frame."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a training gets: steps of `batch` windows of `frames` (4n + 1), AdamW with a rate that falls along half a cosine after
+    `warmup` steps, `performances` to learn from.
+    """
+
+    steps: int = 300
+    batch: int = 16
+    frames: int = 49
+    rate: float = 4e-3
+    warmup: int = 20
+    performances: int = 160
+
+    def rate_at(self, step: int) -> float:
+        """Of step 0 … steps − 1."""
+        return self.rate * min(1.0, (step + 1) / self.warmup) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+
+@dataclass(frozen=True, eq=False)
+class School:
+    """What there is to learn from."""
+
+    voices: Voices
+    performances: Performances
+    scale: Scale
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """tokens [B, T_lat, 3, 12]; audio [B, 8, T_lat, 40]; pose [B, 12, T_lat, 2, 6]; gate [B, 4, T_lat]: nulls in place."""
+
+    tokens: Tensor
+    audio: Tensor
+    pose: Tensor
+    gate: Tensor
+
+
+def scaled(places: np.ndarray, scale: Scale) -> Tensor:
+    return torch.from_numpy((places - scale.mean) / scale.deviation)
+
+
+def heard_windows(voices: Voices, which: np.ndarray, starts: np.ndarray, frames: int) -> Tensor:
+    """A_t of windows of voices, [B, 8, T_lat, 40]."""
+    features = torch.from_numpy(voices.features)
+    return torch.stack(
+        [latent_frame_windows(features[voice], frames, start) for voice, start in zip(which.tolist(), starts.tolist())]
+    )
+
+
+def windows(tracks: np.ndarray, which: np.ndarray, starts: np.ndarray, frames: int) -> np.ndarray:
+    """Windows of tracks [N, T, …]: [B, frames, …]."""
+    return tracks[which[:, None], starts[:, None] + np.arange(frames)]
+
+
+def batch_at(school: School, variant: Variant, budget: Budget, seed: int, step: int) -> Batch:
+    """What step `step` learns from; only the gate differs between the variants of a seed."""
+    voices, performances = school.voices, school.performances
+    which = random_numbers(seed, Purpose.ORDER, step).integers(len(performances), size=budget.batch)
+    starts = random_numbers(seed, Purpose.START, step).integers(voices.frames - budget.frames + 1, size=budget.batch)
+    states = random_numbers(seed, Purpose.STATE, step)
+    kept = [draw_state(SHARES, states) for _ in range(budget.batch)]
+    audible, posed = (torch.tensor([float(name in state) for state in kept]) for name in ("audio", "pose"))
+    voice = performances.voice[which]
+    places = scaled(windows(performances.places, which, starts, budget.frames), school.scale)
+    audio = heard_windows(voices, voice, starts, budget.frames)
+    gates = draw_gates(voices, variant, voice, starts, budget.frames, seed, step)
+    return Batch(tokens_of(places), audio * audible[:, None, None, None], pose_pictures(places), gates_of(gates * posed[:, None]))
+
+
+def draw_gates(
+    voices: Voices, variant: Variant, voice: np.ndarray, starts: np.ndarray, frames: int, seed: int, step: int
+) -> Tensor:
+    """The weight of each pose frame [B, T], 0 or 1, as the variant drops it: the paper's masks alone."""
+    own = torch.from_numpy(windows(voices.dropout, voice, starts, frames))
+    control = random_tensors(seed, Purpose.GATE_CONTROL, step)
+    others = (voice + torch.randint(1, max(len(voices), 2), (len(voice),), generator=control).numpy()) % len(voices)
+    another = torch.from_numpy(windows(voices.dropout, others, starts, frames))
+    rng = random_numbers(seed, Purpose.POSE_GATE, step)
+    used = [controlled(variant.gate, *pair, control) for pair in zip(own, another)]
+    return torch.stack([draw_pose_gate(variant.pose, dropout, whole_pose=0, soft_gate=0, rng=rng) for dropout in used])
+
+
+def noise_at(shape: tuple[int, ...], seed: int, step: int) -> tuple[Tensor, Tensor]:
+    """Noise of a shape [B, …] and σ [B]."""
+    noise = torch.randn(shape, generator=random_tensors(seed, Purpose.NOISE, step))
+    return noise, sample_sigma(shape[0], SHIFT, random_tensors(seed, Purpose.SIGMA, step))
+
+
+def train(school: School, variant: Variant, budget: Budget, seed: int) -> KeypointDiT:
+    network = new_network(variant.interaction, variant.places, seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=budget.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    for step in range(budget.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = budget.rate_at(step)
+        batch = batch_at(school, variant, budget, seed, step)
+        noise, sigma = noise_at(batch.tokens.shape, seed, step)
+        noisy = interpolate(batch.tokens, noise, sigma)
+        loss = flow_matching_loss(network(noisy, sigma, batch.audio, network.prior(batch.pose, batch.gate)), batch.tokens, noise)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+    return network.eval()
