@@ -97,9 +97,11 @@ def mouth_correlation(made: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def which_hand(made: np.ndarray, wanted: np.ndarray) -> float:
-    """r of how much faster the right hand is than the left one, smoothed, with how much it should be."""
+    """r of how much faster the right hand is than the left one, smoothed, with how much it should be; over all clips' frames at
+    once, as in many clips both hands do the same.
+    """
     tracks = [hand_speed(places, (RIGHT,)) - hand_speed(places, (LEFT,)) for places in (made, wanted)]
-    return mean_over_clips(lambda clip: measures.hand_correlation(tracks[0][clip], tracks[1][clip]), len(made))
+    return measures.correlation_or_zero(*(np.concatenate([measures.moving_average(clip) for clip in track]) for track in tracks))
 
 
 def distance(made: np.ndarray, wanted: np.ndarray, where: np.ndarray | None = None) -> float:

@@ -11,10 +11,11 @@ from torch import Tensor
 from ...flow_matching import flow_matching_loss, integrate, interpolate
 from ...gestures import find_accents, speech_level
 from ...training.draws import Purpose, random_numbers, random_tensors
-from .network import KeypointDiT, gates_of, places_of_tokens, pose_pictures, tokens_of
-from .training import SHIFT, heard_windows, scaled, windows
+from .latents import Latents, gates_of
+from .network import KeypointDiT
+from .training import SHIFT, heard_windows, windows
 from .voices import FPS, Voices
-from .world import Scale, World, perform_all
+from .world import World, perform_all
 
 STEPS = 10
 """Euler steps."""
@@ -81,18 +82,18 @@ def make_exam(voices: Voices, world: World, clips: int, frames: int, seed: int) 
 
 
 @torch.inference_mode()
-def make(network: KeypointDiT, scale: Scale, exam: Exam, mode: str, seed: int) -> np.ndarray:
+def make(network: KeypointDiT, latents: Latents, exam: Exam, mode: str, seed: int) -> np.ndarray:
     """What the network makes of the exam's voices in a mode: places [C, T, 3, 3]. The noise is the same for all modes and variants."""
-    prior = _prior(network, scale, exam, mode)
-    noise = torch.randn(tokens_of(scaled(exam.places, scale)).shape, generator=random_tensors(seed, Purpose.NOISE, AT_EXAM))
+    prior = _prior(network, latents, exam, mode)
+    noise = torch.randn(latents.encode(exam.places).shape, generator=random_tensors(seed, Purpose.NOISE, AT_EXAM))
     made = integrate(lambda x, sigma: network(x, sigma, exam.audio, prior), noise, STEPS, SHIFT)
-    return places_of_tokens(made).numpy() * scale.deviation + scale.mean
+    return latents.decode(made)
 
 
 @torch.inference_mode()
-def held_out_loss(network: KeypointDiT, scale: Scale, exam: Exam, mode: str, seed: int) -> float:
+def held_out_loss(network: KeypointDiT, latents: Latents, exam: Exam, mode: str, seed: int) -> float:
     """Eq. 1 on the exam's clips at fixed σ."""
-    prior, data = _prior(network, scale, exam, mode), tokens_of(scaled(exam.places, scale))
+    prior, data = _prior(network, latents, exam, mode), latents.encode(exam.places)
     generator = random_tensors(seed, Purpose.SIGMA, AT_EXAM)
     losses = []
     for sigma in LOSS_SIGMAS:
@@ -102,6 +103,6 @@ def held_out_loss(network: KeypointDiT, scale: Scale, exam: Exam, mode: str, see
     return float(np.mean(losses))
 
 
-def _prior(network: KeypointDiT, scale: Scale, exam: Exam, mode: str) -> Tensor:
+def _prior(network: KeypointDiT, latents: Latents, exam: Exam, mode: str) -> Tensor:
     pose, gate = exam.pose_and_gate(mode)
-    return network.prior(pose_pictures(scaled(pose, scale)), gates_of(torch.from_numpy(gate)))
+    return network.prior(latents.pose_pictures(pose), gates_of(torch.from_numpy(gate)))

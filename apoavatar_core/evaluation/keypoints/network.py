@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from ...adapters import AdapterConfig, ApoAvatarAdapter
 from ...adapters.attention import scaled_dot_product
 from ...adapters.audio_dit import TIMESTEP_WIDTH
 from ...adapters.interaction import InteractionScheme
-from ...adapters.pose_adapter import group_by_latent_frame
 from ...adapters.sinusoids import sinusoids
 from ...grid import FRAMES_PER_LATENT
 from ...log_mel import LogMelEncoder
+from .latents import PIXELS
 from .voices import FPS
 from .world import NUMBERS
 
@@ -21,34 +20,6 @@ COLUMNS = 3
 """Tokens of a frame: right hand, mouth, left hand."""
 TOKEN = FRAMES_PER_LATENT * NUMBERS
 WIDTH, LAYERS, HEADS, AUDIO_WIDTH, POSE_CHANNELS = 48, 2, 4, 32, 8
-PIXELS = 2
-"""Of a token's part of a pose picture, in height and width."""
-
-
-def tokens_of(places: Tensor) -> Tensor:
-    """Scaled places [B, 4n+1, 3, 3] → latent tokens [B, n+1, 3, 12]; the first frame fills its latent frame alone."""
-    return rearrange(group_by_latent_frame(places), "b t f n c -> b t n (f c)")
-
-
-def places_of_tokens(tokens: Tensor) -> Tensor:
-    """The other way round: [B, n+1, 3, 12] → [B, 4n+1, 3, 3]; the first frame is the mean of its four."""
-    places = rearrange(tokens, "b t n (f c) -> b t f n c", f=FRAMES_PER_LATENT)
-    return torch.cat([places[:, 0].mean(1, keepdim=True), places[:, 1:].flatten(1, 2)], dim=1)
-
-
-def pose_pictures(places: Tensor) -> Tensor:
-    """Scaled places [B, 4n+1, 3, 3] → what the pose adapter sees, [B, 12, n+1, 2, 6]: each hand's three numbers are the colour of
-    its square, and the mouth's square stays grey, for what it says is the voice's business.
-    """
-    colours = (places / 6 + 0.5).clamp(0, 1)
-    colours = torch.stack([colours[:, :, 0], torch.full_like(colours[:, :, 1], 0.5), colours[:, :, 2]], dim=2)
-    pictures = colours.repeat_interleave(PIXELS, dim=2)[:, :, None].expand(-1, -1, PIXELS, -1, -1)
-    return rearrange(group_by_latent_frame(pictures), "b t f h w c -> b (f c) t h w")
-
-
-def gates_of(weights: Tensor) -> Tensor:
-    """The weight of each pose frame [B, 4n+1] → [B, 4, n+1]."""
-    return group_by_latent_frame(weights).transpose(1, 2)
 
 
 class Block(nn.Module):

@@ -43,10 +43,10 @@ class Answer:
     @property
     def verdict(self) -> str:
         """"better", "worse", "the same" where the interval holds nothing that anybody would care about, else "undecided"."""
-        worth, found = self.question.measured.worth, self.difference
+        measured, found = self.question.measured, self.difference
         if self.corrected < LEVEL:
-            return "better" if found.mean * self.question.measured.better > 0 else "worse"
-        return "the same" if -worth < found.low and found.high < worth else "undecided"
+            return "better" if found.mean * measured.better > 0 else "worse"
+        return "the same" if found.within(measured.worth) else "undecided"
 
 
 QUESTIONS = (

@@ -17,17 +17,18 @@ import torch
 from ...files import write_whole
 from ...training.draws import Purpose, random_numbers
 from .measuring import drawn_measures, measure
+from .latents import latents_of
 from .modes import BORROWED, FREE, HARD, MODES, REFOCUSED, Exam, held_out_loss, make, make_exam
 from .questions import seeds_wanted
 from .training import Budget, School, train
 from .variants import ALL, REFOCUSING, TABLE_4, Variant
 from .voices import Voices, kept_voices
-from .world import MAIN, WORLDS, World, explained_share, hand_speed, perform_all, scale_of
+from .world import MAIN, WORLDS, World, explained_share, hand_speed, perform_all
 
 CORE = Path(__file__).resolve().parents[2]
 MADE_OF = (
     "adapters", "gestures", "conditioning/voice.py", "evaluation/measures.py", "evaluation/keypoints/measuring.py",
-    "evaluation/keypoints/modes.py", "evaluation/keypoints/network.py", "evaluation/keypoints/training.py",
+    "evaluation/keypoints/latents.py", "evaluation/keypoints/modes.py", "evaluation/keypoints/network.py", "evaluation/keypoints/training.py",
     "evaluation/keypoints/variants.py", "evaluation/keypoints/voices.py", "evaluation/keypoints/world.py", "flow_matching.py",
     "grid.py", "hearing.py", "log_mel.py", "loudness.py", "refocusing.py", "synthetic/motion.py", "synthetic/speech.py",
     "training/draws.py", "training/pose_schemes.py", "training/states.py",
@@ -121,7 +122,7 @@ def lesson(keypoints: Keypoints, world: World, seed: int) -> tuple[School, Exam]
     rng = random_numbers(seed, Purpose.ORDER, WORLDS.index(world) + 2**33)
     performances = perform_all(voices, world, rng.integers(len(voices), size=keypoints.budget.performances), rng)
     exam = make_exam(exam_voices, world, keypoints.clips, keypoints.budget.frames, seed)
-    return School(voices, performances, scale_of(performances)), exam
+    return School(voices, performances, latents_of(performances)), exam
 
 
 def run_job(keypoints: Keypoints, job: Job) -> str:
@@ -135,8 +136,8 @@ def run_job(keypoints: Keypoints, job: Job) -> str:
     started = time.process_time()
     network = train(school, job.variant, keypoints.budget, job.seed)
     trained = time.process_time()
-    made = {mode: make(network, school.scale, exam, mode, job.seed) for mode in MODES}
-    losses = {f"{mode}_loss": held_out_loss(network, school.scale, exam, mode, job.seed) for mode in (FREE, HARD, REFOCUSED)}
+    made = {mode: make(network, school.latents, exam, mode, job.seed) for mode in MODES}
+    losses = {f"{mode}_loss": held_out_loss(network, school.latents, exam, mode, job.seed) for mode in (FREE, HARD, REFOCUSED)}
     result = {
         "measures": measure(made, exam) | losses,
         "drawn": drawn_measures(exam),

@@ -27,6 +27,13 @@ class Difference:
     p: float
     seeds: int
 
+    def within(self, worth: float) -> bool:
+        """Whether Student's 95 % interval holds nothing as large as `worth`: with few seeds it is wider than the bootstrap's."""
+        if self.seeds < 2:
+            return False
+        reach = stats.t.isf(LEVEL / 2, self.seeds - 1) * self.deviation / math.sqrt(self.seeds)
+        return abs(self.mean) + reach < worth
+
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
     """first − second, seed by seed; below two seeds nothing is known but the mean.

@@ -15,14 +15,17 @@ from ...conditioning.voice import latent_frame_windows
 from ...flow_matching import flow_matching_loss, interpolate, sample_sigma
 from ...training.draws import Purpose, random_numbers, random_tensors
 from ...training.pose_schemes import draw_pose_gate
-from ...training.states import SHARES, draw_state
-from .network import KeypointDiT, gates_of, new_network, pose_pictures, tokens_of
+from ...training.states import draw_state
+from .latents import Latents, gates_of
+from .network import KeypointDiT, new_network
 from .variants import Variant, controlled
 from .voices import Voices
-from .world import Performances, Scale
+from .world import Performances
 
 SHIFT = 1.0
 """Noise levels are uniform: there are few numbers in a frame."""
+STATES = {"S3": 0.4, "S4": 0.6}
+"""Shares of the states of Eq. 8: the voice, and the pose with it. Where every scale is one, no other is asked for."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Budget:
 
     steps: int = 300
     batch: int = 16
-    frames: int = 49
+    frames: int = 37
     rate: float = 4e-3
     warmup: int = 20
     performances: int = 160
@@ -49,21 +52,17 @@ class School:
 
     voices: Voices
     performances: Performances
-    scale: Scale
+    latents: Latents
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """tokens [B, T_lat, 3, 12]; audio [B, 8, T_lat, 40]; pose [B, 12, T_lat, 2, 6]; gate [B, 4, T_lat]: nulls in place."""
+    """tokens [B, T_lat, 3, 12]; audio [B, 8, T_lat, 40]; pose [B, 12, T_lat, 2, 6]; gate [B, 4, T_lat], 0 where there is no pose."""
 
     tokens: Tensor
     audio: Tensor
     pose: Tensor
     gate: Tensor
-
-
-def scaled(places: np.ndarray, scale: Scale) -> Tensor:
-    return torch.from_numpy((places - scale.mean) / scale.deviation)
 
 
 def heard_windows(voices: Voices, which: np.ndarray, starts: np.ndarray, frames: int) -> Tensor:
@@ -85,13 +84,14 @@ def batch_at(school: School, variant: Variant, budget: Budget, seed: int, step: 
     which = random_numbers(seed, Purpose.ORDER, step).integers(len(performances), size=budget.batch)
     starts = random_numbers(seed, Purpose.START, step).integers(voices.frames - budget.frames + 1, size=budget.batch)
     states = random_numbers(seed, Purpose.STATE, step)
-    kept = [draw_state(SHARES, states) for _ in range(budget.batch)]
-    audible, posed = (torch.tensor([float(name in state) for state in kept]) for name in ("audio", "pose"))
+    kept = [draw_state(STATES, states) for _ in range(budget.batch)]
+    posed = torch.tensor([float("pose" in state) for state in kept])
     voice = performances.voice[which]
-    places = scaled(windows(performances.places, which, starts, budget.frames), school.scale)
+    places = windows(performances.places, which, starts, budget.frames)
     audio = heard_windows(voices, voice, starts, budget.frames)
     gates = draw_gates(voices, variant, voice, starts, budget.frames, seed, step)
-    return Batch(tokens_of(places), audio * audible[:, None, None, None], pose_pictures(places), gates_of(gates * posed[:, None]))
+    latents = school.latents
+    return Batch(latents.encode(places), audio, latents.pose_pictures(places), gates_of(gates * posed[:, None]))
 
 
 def draw_gates(

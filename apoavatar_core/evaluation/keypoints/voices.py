@@ -16,7 +16,8 @@ from ...refocusing import RefocusingConfig, gate_of
 from ...synthetic.motion import mouth_motion
 from ...synthetic.speech import HELD_OUT_VOICES, SAMPLE_RATE, TRAINING_VOICES, synthesize_speech
 
-FPS = 24
+FPS = 12
+"""Frames a second: half the paper's, so that a small network sees strokes in few frames."""
 
 
 @dataclass(frozen=True, eq=False)

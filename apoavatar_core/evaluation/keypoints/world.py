@@ -15,6 +15,9 @@ HANDS = (RIGHT, LEFT)
 NUMBERS = 3
 """Of each: a wrist's way outward, up and forward from its own shoulder, in arm lengths; the mouth's opening and width, and nothing."""
 
+TREMBLING = 3
+"""Frames, a quarter of a second, over which places are averaged where speeds are measured."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -40,14 +43,6 @@ class Performances:
         return len(self.voice)
 
 
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """Mean and deviation of the places [3, 3] of training's performances: what the network sees is (places − mean) / deviation."""
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-
 def perform_all(voices: Voices, world: World, which: np.ndarray, rng: np.random.Generator) -> Performances:
     """A performance of each of the voices `which` [P], by anyone: which hand they use and how they gesture no voice tells."""
     heard = {voice: hear(voices.speech[voice]) for voice in set(which.tolist())}
@@ -69,20 +64,15 @@ def places_of(body: BodyTrack, mouth: np.ndarray) -> np.ndarray:
     return np.stack([body.right_wrist, mouth, body.left_wrist], axis=1).astype(np.float32)
 
 
-def scale_of(performances: Performances) -> Scale:
-    """Of all frames; both hands have the same, so that nothing but their place tells them apart."""
-    places = performances.places.reshape(-1, *performances.places.shape[2:]).astype(np.float64)
-    mean, mean_square = places.mean(0), (places**2).mean(0)
-    for moments in (mean, mean_square):
-        moments[list(HANDS)] = moments[list(HANDS)].mean(0)
-    # The mouth's third number never changes.
-    deviation = np.sqrt(np.maximum(mean_square - mean**2, 1e-4))
-    return Scale(mean.astype(np.float32), deviation.astype(np.float32))
-
-
 def hand_speed(places: np.ndarray, hands: tuple[int, ...] = HANDS) -> np.ndarray:
-    """Mean speed of the hands in each frame, arm lengths per frame: places [..., T, 3, 3] → [..., T]; the first frame gets the second's."""
-    steps = np.linalg.norm(np.diff(places[..., hands, :], axis=-3), axis=-1).mean(-1)
+    """Mean speed of the hands in each frame, arm lengths per frame: places [..., T, 3, 3] → [..., T]; the first frame gets the second's.
+
+    Places are smoothed before, as tracks from pictures are: a hand that trembles does not gesture.
+    """
+    from scipy.ndimage import uniform_filter1d
+
+    smooth = uniform_filter1d(places[..., hands, :], TREMBLING, axis=-3, mode="nearest")
+    steps = np.linalg.norm(np.diff(smooth, axis=-3), axis=-1).mean(-1)
     return np.concatenate([steps[..., :1], steps], axis=-1)
 
 
