@@ -33,6 +33,12 @@ class Latents:
     deviation: Tensor
     details: Tensor
 
+    @property
+    def weight(self) -> Tensor:
+        """Of each number of a token in the loss, [3, 12] of mean 1: as much as it moves, for the finest are nobody's gesture."""
+        weights = rearrange(self.details, "k n c -> n (k c)")
+        return weights / weights.mean()
+
     def scaled(self, places: np.ndarray) -> Tensor:
         """Places [B, T, 3, 3], of mean 0 and deviation 1."""
         return (torch.from_numpy(places) - self.mean) / self.deviation
@@ -53,7 +59,7 @@ class Latents:
         """Places [B, 4n+1, 3, 3] → what the pose adapter sees, [B, 12, n+1, 2, 6]: each hand's three numbers are the colour of its
         square, and the mouth's square stays grey, for what it says is the voice's business.
         """
-        colours = (self.scaled(places) / 6 + 0.5).clamp(0, 1)
+        colours = (self.scaled(places) / 4 + 0.5).clamp(0, 1)
         colours = torch.stack([colours[:, :, 0], torch.full_like(colours[:, :, 1], 0.5), colours[:, :, 2]], dim=2)
         pictures = colours.repeat_interleave(PIXELS, dim=2)[:, :, None].expand(-1, -1, PIXELS, -1, -1)
         return rearrange(group_by_latent_frame(pictures), "b t f h w c -> b (f c) t h w")

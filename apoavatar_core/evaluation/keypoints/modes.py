@@ -99,7 +99,7 @@ def held_out_loss(network: KeypointDiT, latents: Latents, exam: Exam, mode: str,
     for sigma in LOSS_SIGMAS:
         noise, levels = torch.randn(data.shape, generator=generator), torch.full((len(data),), sigma)
         prediction = network(interpolate(data, noise, levels), levels, exam.audio, prior)
-        losses.append(flow_matching_loss(prediction, data, noise).item())
+        losses.append(flow_matching_loss(prediction, data, noise, latents.weight).item())
     return float(np.mean(losses))
 
 

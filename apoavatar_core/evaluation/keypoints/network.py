@@ -67,14 +67,17 @@ class KeypointDiT(nn.Module):
     def forward(self, noisy: Tensor, sigma: Tensor, audio: Tensor, prior: Tensor) -> Tensor:
         """Tokens x_σ [B, T_lat, 3, 12], σ [B], features [B, 8, T_lat, 40], prior → noise − data as tokens."""
         timestep = 1000 * sigma
-        video = self.enter(noisy) + prior
+        # Of x_σ alone, data and noise of deviation 1 are best told by a line; the network says what is left (Karras et al. 2022).
+        level = sigma[:, None, None, None]
+        size = (level.square() + (1 - level).square()).sqrt()
+        video = self.enter(noisy / size) + prior
         audio = self.adapter.refined_audio(audio, video, timestep, scaled_dot_product, (1, COLUMNS))
         frames = sinusoids(torch.arange(video.shape[1], device=video.device), WIDTH)
         video = video + frames[:, None] + self.column
         times = self.time(sinusoids(timestep, TIMESTEP_WIDTH)).unflatten(-1, (6, WIDTH))
         for block, injection in zip(self.blocks, self.adapter.injections):
             video = block(video, times, lambda x, inject=injection: inject(x, audio, scaled_dot_product))
-        return self.leave(self.norm(video))
+        return (2 * level - 1) / size.square() * noisy + self.leave(self.norm(video)) / size
 
 
 def adapter_config(interaction: InteractionScheme, places: bool) -> AdapterConfig:

@@ -106,7 +106,7 @@ def part(findings: Findings, keypoints: Keypoints, names: Mapping[str, str]) -> 
 
 From {counted(findings.seeds, "seed")} of every variant{"" if findings.seeds >= FEWEST_SEEDS else f", fewer than the {FEWEST_SEEDS} that are wanted: a first look"}.
 Brackets hold the mean paired difference and its 95 % interval. "Better" and "worse" hold for all {COMPARISONS} comparisons together
-(Holm, {LEVEL:.0%}); "the same" means that the interval lies within what is worth noticing.
+(Holm, {LEVEL:.0%}); "the same" means that there is no difference worth noticing, for all of them together too (Bonferroni).
 
 {sentences(findings.answers)}
 
@@ -259,7 +259,7 @@ adapter (FWCA), audio injections, and the pose adapter, which sees a picture of 
 places. As in Wan, tokens know their place after FWCA only, so its keys know it if the adapter tells them. The pose does not show the
 mouth. Nothing tells the model who performs: which hand moves no voice says.
 
-Each training: {budget.steps} steps of {budget.batch} clips, AdamW at {budget.rate:g}, drawn from {budget.performances} performances of {keypoints.voices} voices, {shares_told()}, under
+Each training: {budget.steps} steps of {budget.batch} clips, Muon at {budget.rate:g}, drawn from {budget.performances} performances of {keypoints.voices} voices, {shares_told()}, under
 the paper's masks alone. Measured on {keypoints.clips} clips of {keypoints.held_out_voices} other voices with {STEPS} Euler steps, every scale of Eq. 8 one. The variants of a seed
 share performances, windows, states, noise, σ, first weights, the exam's clips and its noise. Three worlds differ in the share of the gestures
 that stay on the voice's accents, and so in what share of the hands' speed the voice explains (law of total variance, in

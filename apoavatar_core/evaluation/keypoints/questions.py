@@ -42,11 +42,11 @@ class Answer:
 
     @property
     def verdict(self) -> str:
-        """"better", "worse", "the same" where the interval holds nothing that anybody would care about, else "undecided"."""
+        """ "better" or "worse", "the same" where no difference is worth noticing, or "undecided"; for all comparisons together."""
         measured, found = self.question.measured, self.difference
         if self.corrected < LEVEL:
             return "better" if found.mean * measured.better > 0 else "worse"
-        return "the same" if found.within(measured.worth) else "undecided"
+        return "the same" if found.within(measured.worth, LEVEL / COMPARISONS) else "undecided"
 
 
 QUESTIONS = (

@@ -31,7 +31,7 @@ MADE_OF = (
     "evaluation/keypoints/latents.py", "evaluation/keypoints/modes.py", "evaluation/keypoints/network.py", "evaluation/keypoints/training.py",
     "evaluation/keypoints/variants.py", "evaluation/keypoints/voices.py", "evaluation/keypoints/world.py", "flow_matching.py",
     "grid.py", "hearing.py", "log_mel.py", "loudness.py", "refocusing.py", "synthetic/motion.py", "synthetic/speech.py",
-    "training/draws.py", "training/pose_schemes.py", "training/states.py",
+    "training/draws.py", "training/optimizers.py", "training/pose_schemes.py", "training/states.py",
 )  # fmt: skip
 """The code that a result follows from; where it changes, all is made anew."""
 PILOT = 5

@@ -14,6 +14,8 @@ LEVEL = 0.05
 POWER = 0.8
 """Chance of seeing a difference that is there."""
 RESAMPLES = 10_000
+QUANTILES = 1000
+"""Of the deviation in `power_of`."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,11 @@ class Difference:
     p: float
     seeds: int
 
-    def within(self, worth: float) -> bool:
-        """Whether Student's 95 % interval holds nothing as large as `worth`: with few seeds it is wider than the bootstrap's."""
+    def within(self, worth: float, level: float) -> bool:
+        """Whether Student's interval of 1 − level holds nothing as large as `worth`."""
         if self.seeds < 2:
             return False
-        reach = stats.t.isf(LEVEL / 2, self.seeds - 1) * self.deviation / math.sqrt(self.seeds)
+        reach = stats.t.isf(level / 2, self.seeds - 1) * self.deviation / math.sqrt(self.seeds)
         return abs(self.mean) + reach < worth
 
 
@@ -76,10 +78,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def power_of(difference: float, deviation: float, seeds: int, level: float) -> float:
-    """Chance that a paired t test of a level finds a true difference, whose deviation over seeds is known from a pilot."""
+    """Chance that a paired t test of a level finds a true difference, whose deviation over seeds is known from a pilot.
+
+    The mean over the deviations that so many seeds may show: SciPy's noncentral t is NaN in places.
+    """
     freedom, shift = seeds - 1, difference / deviation * math.sqrt(seeds)
-    edge = stats.t.isf(level / 2, freedom)
-    return float(stats.nct.sf(edge, freedom, shift) + stats.nct.cdf(-edge, freedom, shift))
+    shown = np.sqrt(stats.chi2.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES, freedom) / freedom)
+    edges = stats.t.isf(level / 2, freedom) * shown
+    return float((stats.norm.sf(edges - shift) + stats.norm.cdf(-edges - shift)).mean())
 
 
 def seeds_needed(difference: float, deviation: float, comparisons: int, most: int = 1000) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...conditioning.voice import latent_frame_windows
 from ...flow_matching import flow_matching_loss, interpolate, sample_sigma
 from ...training.draws import Purpose, random_numbers, random_tensors
+from ...training.optimizers import build_optimizers, set_learning_rate
 from ...training.pose_schemes import draw_pose_gate
 from ...training.states import draw_state
 from .latents import Latents, gates_of
@@ -30,14 +31,14 @@ STATES = {"S3": 0.4, "S4": 0.6}
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a training gets: steps of `batch` windows of `frames` (4n + 1), AdamW with a rate that falls along half a cosine after
+    """How much a training gets: steps of `batch` windows of `frames` (4n + 1), Muon with a rate that falls along half a cosine after
     `warmup` steps, `performances` to learn from.
     """
 
     steps: int = 300
     batch: int = 16
     frames: int = 37
-    rate: float = 4e-3
+    rate: float = 0.02
     warmup: int = 20
     performances: int = 160
 
@@ -115,16 +116,15 @@ def noise_at(shape: tuple[int, ...], seed: int, step: int) -> tuple[Tensor, Tens
 
 def train(school: School, variant: Variant, budget: Budget, seed: int) -> KeypointDiT:
     network = new_network(variant.interaction, variant.places, seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=budget.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimizers = build_optimizers("muon", network, weight_decay=0.0)
     for step in range(budget.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = budget.rate_at(step)
+        set_learning_rate(optimizers, budget.rate_at(step))
         batch = batch_at(school, variant, budget, seed, step)
         noise, sigma = noise_at(batch.tokens.shape, seed, step)
         noisy = interpolate(batch.tokens, noise, sigma)
-        loss = flow_matching_loss(network(noisy, sigma, batch.audio, network.prior(batch.pose, batch.gate)), batch.tokens, noise)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        prediction = network(noisy, sigma, batch.audio, network.prior(batch.pose, batch.gate))
+        flow_matching_loss(prediction, batch.tokens, noise, school.latents.weight).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
     return network.eval()
