@@ -1,4 +1,6 @@
-"""The pixels' part of `docs/evidence.md`: what the ablations found, as tables, a plot, and sentences that follow from the numbers."""
+"""The pixels' part of `docs/evidence.md`: what the ablations found, as tables, a plot, and sentences that follow from the
+numbers.
+"""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from ..files import write_whole
 KEYPOINTS, PIXELS = PARTS = ("keypoints", "pixels")
 HEAD = """# Evidence
 
-What the paper says of its method, tried on drawn people whose voice, pose and colours are known: first in keypoints, where a training
-is short enough to be repeated until the answer is sure, then in pixels.
+What the paper says of its method, tried on drawn people whose voice, pose and colours are known: first in keypoints, where a
+training is short enough to be repeated until the answer is sure, then in pixels.
 """
 
 

@@ -12,12 +12,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apoavatar_core.evaluation.keypoints import measuring, modes, page, pictures, questions, runs, statistics, training
+from apoavatar_core.evaluation.keypoints import columns, measuring, modes, page, pictures, questions, runs, statistics, training
 from apoavatar_core.evaluation.keypoints import variants as v
 from apoavatar_core.evaluation.keypoints.latents import Latents, latents_of
 from apoavatar_core.evaluation.keypoints.network import new_network
 from apoavatar_core.evaluation.keypoints.voices import FPS, Voices
-from apoavatar_core.evaluation.keypoints.world import LEFT, MAIN, RIGHT, WORLDS, Performances, explained_share, hand_speed, perform_all
+from apoavatar_core.evaluation.keypoints.world import (
+    LEFT,
+    MAIN,
+    RIGHT,
+    WORLDS,
+    Performances,
+    explained_share,
+    hand_speed,
+    perform_all,
+)
 from apoavatar_core.evaluation.page_parts import KEYPOINTS, PIXELS, write_part
 from apoavatar_core.gestures import frame_loudness
 
@@ -118,8 +127,8 @@ def test_another_voices_gate_is_never_the_own(monkeypatch, school) -> None:
 def test_latents_lose_nothing(seed, latent_frames) -> None:
     rng = np.random.default_rng(seed)
     places = rng.standard_normal((2, 4 * latent_frames + 1, 3, 3)).astype(np.float32)
-    mean, details = torch.from_numpy(rng.random((3, 3), dtype=np.float32)), torch.from_numpy(1 + rng.random((4, 3, 3), dtype=np.float32))
-    latents = Latents(mean, 1 + mean, details)
+    mean, details = (torch.from_numpy(rng.random(shape, dtype=np.float32)) for shape in ((3, 3), (4, 3, 3)))
+    latents = Latents(mean, 1 + mean, 1 + details)
     assert np.allclose(latents.decode(latents.encode(places)), places, atol=1e-5)
 
 
@@ -129,7 +138,8 @@ def test_latents_have_deviation_one_and_tell_no_hand_from_the_other() -> None:
     latents = latents_of(Performances(places, np.zeros(20, int)))
     tokens = latents.encode(places[:, :21])[:, 1:].square().mean((0, 1)).sqrt()
     assert tokens.numpy() == pytest.approx(1, abs=0.35)
-    assert torch.equal(latents.mean[RIGHT], latents.mean[LEFT]) and torch.equal(latents.details[:, RIGHT], latents.details[:, LEFT])
+    assert torch.equal(latents.mean[RIGHT], latents.mean[LEFT])
+    assert torch.equal(latents.details[:, RIGHT], latents.details[:, LEFT])
 
 
 def test_a_voice_explains_more_of_the_hands_where_gestures_keep_to_it() -> None:
@@ -213,7 +223,7 @@ def results_of(effects: dict[str, float], seeds: int = 20) -> dict[str, list[dic
     found = {
         key: [
             {name: (effects.get(key, 0.0) + 0.1 * rng.standard_normal()) * measure.worth * measure.better
-             for name, measure in measuring.MEASURES.items()}
+             for name, measure in columns.MEASURES.items()}
             for _ in range(seeds)
         ]
         for key in [variant.key for variant in v.ALL]
@@ -260,7 +270,7 @@ def test_modes_give_the_pose_that_they_say(school) -> None:
 
 def test_measures_know_a_perfect_and_a_still_film(school) -> None:
     exam = an_exam(school)
-    perfect = measuring.measure({mode: exam.others if mode in (modes.MISFIT, modes.BORROWED) else exam.places for mode in modes.MODES}, exam)
+    perfect = measuring.measure({mode: exam.pose_and_gate(mode)[0] for mode in modes.MODES}, exam)
     for name in ("hard_distance", "misfit_distance", "refocused_distance"):
         assert perfect[name] == 0
     assert perfect["hard_side"] == pytest.approx(1) and perfect["free_mouth_r"] == pytest.approx(1)
@@ -307,7 +317,7 @@ def test_a_stopped_study_goes_on_and_writes_its_page(tmp_path, monkeypatch) -> N
     runs.run_all(study, 2, 1, said.append)
     assert path.stat().st_mtime_ns == written and study.finished_seeds() == 2
     assert [line.split(":")[0] for line in said] == ["1/1", "2/2"]
-    assert set(study.read(runs.Job(MAIN, v.REFOCUSING, 0))["measures"]) == set(measuring.MEASURES)
+    assert set(study.read(runs.Job(MAIN, v.REFOCUSING, 0))["measures"]) == set(columns.MEASURES)
     assert not list(study.kept.glob(".*"))
 
 
@@ -320,7 +330,8 @@ def test_other_settings_make_other_results(tmp_path) -> None:
 
 def findings(seeds: int = 20) -> page.Findings:
     results = results_of({"refocusing": 3.0, "temporal": 3.0}, seeds)
-    return page.Findings(seeds, {world.name: results for world in WORLDS}, dict(zip(("free", "between", "bound"), (0.2, 0.3, 0.6))), 9.0)
+    explained = {"free": 0.2, "between": 0.3, "bound": 0.6}
+    return page.Findings(seeds, {world.name: results for world in WORLDS}, explained, 9.0)
 
 
 def test_the_page_answers_first(tmp_path) -> None:
@@ -330,7 +341,7 @@ def test_the_page_answers_first(tmp_path) -> None:
     assert "*refocusing* is **better than** *clip*" in text and "pose-free (confirmed)" in text
     assert "a first look" not in text and "a first look" in page.part(findings(3), runs.Keypoints(tmp_path), names)
     rows = [line.count("|") for line in page.means_table(v.TABLE_5, findings().results[MAIN.name]).splitlines()]
-    assert len(set(rows)) == 1 and len(rows) == 2 + len(measuring.MEASURES)
+    assert len(set(rows)) == 1 and len(rows) == 2 + len(columns.MEASURES)
     assert json.loads(json.dumps(page.report(findings())))["answers"][0]["verdict"] == "better"
 
 

@@ -24,9 +24,9 @@ LEAST_DEVIATION = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """mean, deviation: float32 [3, 3], of the places of what training performs, the same for both hands, so that nothing but their
-    column tells them apart. details: [4, 3, 3], deviations of the cosines of four frames of places that are scaled so: the network
-    sees numbers of deviation one.
+    """mean, deviation: float32 [3, 3], of the places of what training performs, the same for both hands, so that nothing but
+    their column tells them apart. details: [4, 3, 3], deviations of the cosines of four frames of places that are scaled so: the
+    network sees numbers of deviation one.
     """
 
     mean: Tensor
@@ -56,8 +56,8 @@ class Latents:
         return (places * self.deviation + self.mean).numpy()
 
     def pose_pictures(self, places: np.ndarray) -> Tensor:
-        """Places [B, 4n+1, 3, 3] → what the pose adapter sees, [B, 12, n+1, 2, 6]: each hand's three numbers are the colour of its
-        square, and the mouth's square stays grey, for what it says is the voice's business.
+        """Places [B, 4n+1, 3, 3] → what the pose adapter sees, [B, 12, n+1, 2, 6]: each hand's three numbers are the colour of
+        its square, and the mouth's square stays grey, for what it says is the voice's business.
         """
         colours = (self.scaled(places) / 4 + 0.5).clamp(0, 1)
         colours = torch.stack([colours[:, :, 0], torch.full_like(colours[:, :, 1], 0.5), colours[:, :, 2]], dim=2)

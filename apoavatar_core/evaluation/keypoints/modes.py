@@ -1,4 +1,6 @@
-"""What a trained network makes of held-out voices: by the voice alone, with a pose as it is, and with a pose refocused by the voice."""
+"""What a trained network makes of held-out voices: by the voice alone, with a pose as it is, and with a pose refocused by the
+voice.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def make_exam(voices: Voices, world: World, clips: int, frames: int, seed: int) 
 
 @torch.inference_mode()
 def make(network: KeypointDiT, latents: Latents, exam: Exam, mode: str, seed: int) -> np.ndarray:
-    """What the network makes of the exam's voices in a mode: places [C, T, 3, 3]. The noise is the same for all modes and variants."""
+    """What the network makes of the exam's voices in a mode: places [C, T, 3, 3]. The noise is the same for all modes and
+    variants.
+    """
     prior = _prior(network, latents, exam, mode)
     noise = torch.randn(latents.encode(exam.places).shape, generator=random_tensors(seed, Purpose.NOISE, AT_EXAM))
     made = integrate(lambda x, sigma: network(x, sigma, exam.audio, prior), noise, STEPS, SHIFT)

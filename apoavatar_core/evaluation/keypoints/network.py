@@ -19,7 +19,7 @@ from .world import NUMBERS
 COLUMNS = 3
 """Tokens of a frame: right hand, mouth, left hand."""
 TOKEN = FRAMES_PER_LATENT * NUMBERS
-WIDTH, LAYERS, HEADS, AUDIO_WIDTH, POSE_CHANNELS = 48, 2, 4, 32, 8
+WIDTH, LAYERS, HEADS, AUDIO_WIDTH, POSE_CHANNELS = 32, 3, 4, 32, 8
 
 
 class Block(nn.Module):
@@ -47,8 +47,8 @@ class Block(nn.Module):
 class KeypointDiT(nn.Module):
     """Predicts noise − data of keypoint tokens from voice and pose prior.
 
-    As in Wan, the tokens know neither time nor place before the first block: so FWCA's keys know a token's place only if the adapter
-    tells them. Here both are added there once, instead of turning queries and keys.
+    As in Wan, the tokens know neither time nor place before the first block: so FWCA's keys know a token's place only if the
+    adapter tells them. Here both are added there once, instead of turning queries and keys.
     """
 
     def __init__(self, interaction: InteractionScheme, places: bool):

@@ -15,7 +15,7 @@ from ..page_parts import KEYPOINTS, write_part
 from ..presenter import write_report
 from . import pictures
 from . import variants as v
-from .measuring import MEASURES
+from .columns import MEASURES
 from .modes import BORROWED, FREE, HARD, MODES, STEPS
 from .network import HEADS, LAYERS, WIDTH
 from .questions import COMPARISONS, FEWEST_SEEDS, MOST_SEEDS, Answer, Results, answers, difference_of, seeds_for
@@ -34,7 +34,9 @@ CURVES = ("free_hand_r", "misfit_mouth_r", "borrowed_open")
 
 @dataclass(frozen=True)
 class Findings:
-    """All numbers of the page. results: of each world by its name; explained: share of the hands' speed that the voice explains."""
+    """All numbers of the page. results: of each world by its name; explained: share of the hands' speed that the voice
+    explains.
+    """
 
     seeds: int
     results: Mapping[str, Results]
@@ -84,7 +86,8 @@ def write_page(path: Path, keypoints: Keypoints, seeds: int, json: Path | None) 
 def report(findings: Findings) -> dict:
     """Everything as plain numbers."""
     told = [
-        {"question": answer.question.text, "measure": answer.question.measure, "first": answer.first.key, "second": answer.second.key}
+        {"question": answer.question.text, "measure": answer.question.measure}
+        | {"first": answer.first.key, "second": answer.second.key}
         | asdict(answer.difference)
         | {"corrected": answer.corrected, "verdict": answer.verdict, "seeds_needed": seeds_for(answer)}
         for answer in findings.answers
@@ -104,9 +107,9 @@ def part(findings: Findings, keypoints: Keypoints, names: Mapping[str, str]) -> 
     """The part in Markdown."""
     return f"""## In keypoints: answers
 
-From {counted(findings.seeds, "seed")} of every variant{"" if findings.seeds >= FEWEST_SEEDS else f", fewer than the {FEWEST_SEEDS} that are wanted: a first look"}.
-Brackets hold the mean paired difference and its 95 % interval. "Better" and "worse" hold for all {COMPARISONS} comparisons together
-(Holm, {LEVEL:.0%}); "the same" means that there is no difference worth noticing, for all of them together too (Bonferroni).
+From {counted(findings.seeds, "seed")} of every variant{first_look(findings.seeds)}.
+Brackets hold the mean paired difference and its 95 % interval. "Better" and "worse" hold for all {COMPARISONS} comparisons
+together (Holm, {LEVEL:.0%}); "the same" means that there is no difference worth noticing, for all of them together too (Bonferroni).
 
 {sentences(findings.answers)}
 
@@ -144,6 +147,10 @@ One held-out clip made by refocusing's first seed: loudness (grey) and the hands
 """
 
 
+def first_look(seeds: int) -> str:
+    return "" if seeds >= FEWEST_SEEDS else f", fewer than the {FEWEST_SEEDS} that are wanted: a first look"
+
+
 def sentences(found: Sequence[Answer]) -> str:
     """A line for each question, with an answer for each of its pairs."""
     lines = []
@@ -177,8 +184,8 @@ def earlier_pilot(found: Sequence[Answer]) -> str:
     behind = became(verdict("free_hand_r", v.TEMPORAL, v.CLIP), "better")
     ahead = became(verdict("borrowed_open", v.REFOCUSING, v.TEMPORAL), "better")
     return (
-        f"An earlier pilot could not tell refocusing from temporal dropout pose-free ({same}), saw whole-clip dropout clearly behind "
-        f"({behind}), and refocusing ahead under soft gates ({ahead})."
+        f"An earlier pilot could not tell refocusing from temporal dropout pose-free ({same}), saw whole-clip dropout clearly "
+        f"behind ({behind}), and refocusing ahead under soft gates ({ahead})."
     )
 
 
@@ -252,17 +259,18 @@ def method(findings: Findings, keypoints: Keypoints) -> str:
     trainings = len(keypoints.jobs([0]))
     measures_told = "\n".join(f"| {found.title} | {found.what} | {found.worth:g} |" for found in MEASURES.values())
     worlds_told = ", ".join(f"*{w.name}* {w.voice_share:g} ({findings.explained[w.name]:.0%})" for w in WORLDS)
-    return f"""The right hand, the mouth and the left hand of `apoavatar_core/gestures` are three tokens of a latent frame: wrists in arm lengths
-from their shoulder, the mouth's opening and width, {budget.frames} frames at {FPS} a second. A DiT of {LAYERS} blocks, {WIDTH} wide with {HEADS} heads, learns them by
-flow matching from its first weight on, with the pack's own adapter: log-mel features of spoken voices, audio projection, Audio DiT
-adapter (FWCA), audio injections, and the pose adapter, which sees a picture of two by six pixels whose colours are the hands'
-places. As in Wan, tokens know their place after FWCA only, so its keys know it if the adapter tells them. The pose does not show the
-mouth. Nothing tells the model who performs: which hand moves no voice says.
+    return f"""The right hand, the mouth and the left hand of `apoavatar_core/gestures` are three tokens of a latent frame: wrists
+in arm lengths from their shoulder, the mouth's opening and width, {budget.frames} frames at {FPS} a second. A DiT of {LAYERS} blocks,
+{WIDTH} wide with {HEADS} heads, learns them by flow matching from its first weight on, with the pack's own adapter: log-mel features
+of spoken voices, audio projection, Audio DiT adapter (FWCA), audio injections, and the pose adapter, which sees a picture of two by
+six pixels whose colours are the hands' places. As in Wan, tokens know their place after FWCA only, so its keys know it if the adapter
+tells them. The pose does not show the mouth. Nothing tells the model who performs: which hand moves no voice says.
 
-Each training: {budget.steps} steps of {budget.batch} clips, Muon at {budget.rate:g}, drawn from {budget.performances} performances of {keypoints.voices} voices, {shares_told()}, under
-the paper's masks alone. Measured on {keypoints.clips} clips of {keypoints.held_out_voices} other voices with {STEPS} Euler steps, every scale of Eq. 8 one. The variants of a seed
-share performances, windows, states, noise, σ, first weights, the exam's clips and its noise. Three worlds differ in the share of the gestures
-that stay on the voice's accents, and so in what share of the hands' speed the voice explains (law of total variance, in
+Each training: {budget.steps} steps of {budget.batch} clips, Muon at {budget.rate:g}, drawn from {budget.performances} performances of
+{keypoints.voices} voices, {shares_told()}, under the paper's masks alone. Measured on {keypoints.clips} clips of
+{keypoints.held_out_voices} other voices with {STEPS} Euler steps, every scale of Eq. 8 one. The variants of a seed share
+performances, windows, states, noise, σ, first weights, the exam's clips and its noise. Three worlds differ in the share of the
+gestures that stay on the voice's accents, and so in what share of the hands' speed the voice explains (law of total variance, in
 brackets): {worlds_told}. All variants are compared in *{MAIN.name}*, Table 4's in all three.
 
 One training with its measures took {findings.seconds:.0f} s of processor time, {trainings} of them a seed. The page is written by
@@ -271,9 +279,10 @@ One training with its measures took {findings.seconds:.0f} s of processor time, 
 python -m apoavatar_core.evaluation ablate keypoints --seeds {findings.seeds}
 ```
 
-Without `--seeds` a pilot of {PILOT} seeds tells how many it takes: a paired t test with {POWER:.0%} power at {LEVEL:.0%} / {COMPARISONS} for the smallest
-difference worth noticing, at least {FEWEST_SEEDS} and at most {MOST_SEEDS}; the pilot's seeds count with the others. "Seeds needed" in the table is what the seeds
-of this page ask for. Intervals: percentiles of {RESAMPLES:,} bootstrap samples of seeds. p: Student's paired t.
+Without `--seeds` a pilot of {PILOT} seeds tells how many it takes: a paired t test with {POWER:.0%} power at
+{LEVEL:.0%} / {COMPARISONS} for the smallest difference worth noticing, at least {FEWEST_SEEDS} and at most {MOST_SEEDS} seeds;
+those of the pilot count with the others. "Seeds needed" in the table is what the seeds of this page ask for. Intervals: percentiles
+of {RESAMPLES:,} bootstrap samples of seeds. p: Student's paired t.
 
 | measure | what it is | worth noticing |
 | --- | --- | --- |

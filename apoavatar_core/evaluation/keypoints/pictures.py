@@ -23,7 +23,8 @@ CURVE_SIZE, MARGIN = (620, 360), 60
 
 
 def forest(answers: Sequence[Answer]) -> np.ndarray:
-    """One line for each answer: its interval in multiples of the smallest difference worth noticing, right where the first is better.
+    """One line for each answer: its interval in multiples of the smallest difference worth noticing, right where the first is
+    better.
 
     Returns:
         uint8 RGB [H, FOREST_WIDTH, 3].

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from . import variants as v
-from .measuring import MEASURES, Measure
+from .columns import MEASURES, Measure
 from .statistics import LEVEL, Difference, holm, paired_difference, seeds_needed
 from .variants import Variant
 
@@ -42,7 +42,9 @@ class Answer:
 
     @property
     def verdict(self) -> str:
-        """ "better" or "worse", "the same" where no difference is worth noticing, or "undecided"; for all comparisons together."""
+        """ "better" or "worse", "the same" where no difference is worth noticing, or "undecided"; for all comparisons
+        together.
+        """
         measured, found = self.question.measured, self.difference
         if self.corrected < LEVEL:
             return "better" if found.mean * measured.better > 0 else "worse"

@@ -16,8 +16,8 @@ import torch
 
 from ...files import write_whole
 from ...training.draws import Purpose, random_numbers
-from .measuring import drawn_measures, measure
 from .latents import latents_of
+from .measuring import drawn_measures, measure
 from .modes import BORROWED, FREE, HARD, MODES, REFOCUSED, Exam, held_out_loss, make, make_exam
 from .questions import seeds_wanted
 from .training import Budget, School, train
@@ -27,11 +27,12 @@ from .world import MAIN, WORLDS, World, explained_share, hand_speed, perform_all
 
 CORE = Path(__file__).resolve().parents[2]
 MADE_OF = (
-    "adapters", "gestures", "conditioning/voice.py", "evaluation/measures.py", "evaluation/keypoints/measuring.py",
-    "evaluation/keypoints/latents.py", "evaluation/keypoints/modes.py", "evaluation/keypoints/network.py", "evaluation/keypoints/training.py",
-    "evaluation/keypoints/variants.py", "evaluation/keypoints/voices.py", "evaluation/keypoints/world.py", "flow_matching.py",
-    "grid.py", "hearing.py", "log_mel.py", "loudness.py", "refocusing.py", "synthetic/motion.py", "synthetic/speech.py",
-    "training/draws.py", "training/optimizers.py", "training/pose_schemes.py", "training/states.py",
+    "adapters", "gestures", "conditioning/voice.py", "evaluation/measures.py", "evaluation/keypoints/latents.py",
+    "evaluation/keypoints/measuring.py", "evaluation/keypoints/modes.py", "evaluation/keypoints/network.py",
+    "evaluation/keypoints/training.py", "evaluation/keypoints/variants.py", "evaluation/keypoints/voices.py",
+    "evaluation/keypoints/world.py", "flow_matching.py", "grid.py", "hearing.py", "log_mel.py", "loudness.py", "refocusing.py",
+    "synthetic/motion.py", "synthetic/speech.py", "training/draws.py", "training/optimizers.py", "training/pose_schemes.py",
+    "training/states.py",
 )  # fmt: skip
 """The code that a result follows from; where it changes, all is made anew."""
 PILOT = 5

@@ -20,7 +20,9 @@ QUANTILES = 1000
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean paired difference over n seeds: its 95 % interval, its deviation over seeds, and p of Student's paired t, uncorrected."""
+    """A mean paired difference over n seeds: its 95 % interval, its deviation over seeds, and p of Student's paired t,
+    uncorrected.
+    """
 
     mean: float
     low: float
@@ -69,7 +71,9 @@ def student_p(mean: float, deviation: float, seeds: int) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values corrected for their number (Holm 1979), in the order given: below `LEVEL` all together are false with that chance."""
+    """p values corrected for their number (Holm 1979), in the order given: below `LEVEL` all together are false with that
+    chance.
+    """
     order = np.argsort(p, kind="stable")
     stepped = np.asarray(p, dtype=np.float64)[order] * (len(p) - np.arange(len(p)))
     corrected = np.empty(len(p))
@@ -89,8 +93,8 @@ def power_of(difference: float, deviation: float, seeds: int, level: float) -> f
 
 
 def seeds_needed(difference: float, deviation: float, comparisons: int, most: int = 1000) -> int:
-    """The fewest seeds that see a true difference with chance `POWER`, each of the comparisons at `LEVEL` / comparisons: what Holm
-    asks of the first of them. `most` where it takes as many or more.
+    """The fewest seeds that see a true difference with chance `POWER`, each of the comparisons at `LEVEL` / comparisons: what
+    Holm asks of the first of them. `most` where it takes as many or more.
     """
     if not deviation > 0:
         return 2

@@ -1,5 +1,5 @@
-"""One training: flow matching (Eq. 1) on windows of performances. Everything random follows from seed, purpose and step, so that the
-variants of a seed see the same windows, states, noise and σ.
+"""One training: flow matching (Eq. 1) on windows of performances. Everything random follows from seed, purpose and step, so that
+the variants of a seed see the same windows, states, noise and σ.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ STATES = {"S3": 0.4, "S4": 0.6}
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a training gets: steps of `batch` windows of `frames` (4n + 1), Muon with a rate that falls along half a cosine after
-    `warmup` steps, `performances` to learn from.
+    """How much a training gets: steps of `batch` windows of `frames` (4n + 1), Muon with a rate that falls along half a cosine
+    after `warmup` steps, `performances` to learn from.
     """
 
-    steps: int = 300
+    steps: int = 400
     batch: int = 16
     frames: int = 37
     rate: float = 0.02
     warmup: int = 20
-    performances: int = 160
+    performances: int = 240
 
     def rate_at(self, step: int) -> float:
         """Of step 0 … steps − 1."""
@@ -58,7 +58,9 @@ class School:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """tokens [B, T_lat, 3, 12]; audio [B, 8, T_lat, 40]; pose [B, 12, T_lat, 2, 6]; gate [B, 4, T_lat], 0 where there is no pose."""
+    """tokens [B, T_lat, 3, 12]; audio [B, 8, T_lat, 40]; pose [B, 12, T_lat, 2, 6]; gate [B, 4, T_lat], 0 where there is no
+    pose.
+    """
 
     tokens: Tensor
     audio: Tensor

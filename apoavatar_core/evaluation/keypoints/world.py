@@ -13,7 +13,9 @@ RIGHT, MOUTH, LEFT = range(3)
 """The columns of a frame, as on a picture of the person: right hand, mouth, left hand."""
 HANDS = (RIGHT, LEFT)
 NUMBERS = 3
-"""Of each: a wrist's way outward, up and forward from its own shoulder, in arm lengths; the mouth's opening and width, and nothing."""
+"""Of each: a wrist's way outward, up and forward from its own shoulder, in arm lengths; the mouth's opening and width, and
+nothing.
+"""
 
 TREMBLING = 3
 """Frames, a quarter of a second, over which places are averaged where speeds are measured."""
@@ -65,7 +67,8 @@ def places_of(body: BodyTrack, mouth: np.ndarray) -> np.ndarray:
 
 
 def hand_speed(places: np.ndarray, hands: tuple[int, ...] = HANDS) -> np.ndarray:
-    """Mean speed of the hands in each frame, arm lengths per frame: places [..., T, 3, 3] → [..., T]; the first frame gets the second's.
+    """Mean speed of the hands in each frame, arm lengths per frame: places [..., T, 3, 3] → [..., T]; the first frame gets the
+    second's.
 
     Places are smoothed before, as tracks from pictures are: a hand that trembles does not gesture.
     """
