@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apoavatar_core.conditioning.voice import latent_frame_windows
 from apoavatar_core.evaluation.keypoints import columns, measuring, modes, page, pictures, questions, runs, statistics, training
 from apoavatar_core.evaluation.keypoints import variants as v
 from apoavatar_core.evaluation.keypoints.latents import Latents, latents_of
@@ -61,23 +62,39 @@ def school() -> training.School:
 
 
 def test_variants_of_a_seed_see_the_same_data_noise_and_sigma(school, monkeypatch) -> None:
-    """All that reaches the loss but the prediction, and the σ and the voice that reach the network."""
+    """Whatever x_σ is made of in two steps, and however many are trained beside it."""
 
-    def seen(variant: v.Variant, seed: int) -> list[torch.Tensor]:
-        found = []
-        loss, forward = training.flow_matching_loss, training.KeypointDiT.forward
+    def seen(variant: v.Variant, *seeds: int) -> list[torch.Tensor]:
+        found, interpolate = [], training.interpolate
         with monkeypatch.context() as patch:
-            patch.setattr(training, "flow_matching_loss", lambda *given: found.extend(given[1:]) or loss(*given))
-            patch.setattr(training.KeypointDiT, "forward", lambda *given: found.extend(given[2:4]) or forward(*given))
-            training.train(school, variant, SMALLEST, seed)
+            patch.setattr(training, "interpolate", lambda *given: found.extend(given) or interpolate(*given))
+            training.train([school] * len(seeds), variant, SMALLEST, seeds)
         return found
 
     first = seen(v.REFOCUSING, 0)
-    assert len(first) == 10
+    assert len(first) == 6
     for variant in (v.NONE, v.ANOTHER, v.CLIP_WISE):
         assert all(map(torch.equal, first, seen(variant, 0))), variant.key
-    other = seen(v.REFOCUSING, 1)
-    assert not any(torch.equal(first[index], other[index]) for index in (0, 3))  # σ and noise
+    both = seen(v.REFOCUSING, 1, 0)
+    assert all(torch.equal(alone, beside[SMALLEST.batch :]) for alone, beside in zip(first, both))
+    assert not any(torch.equal(alone, other[: SMALLEST.batch]) for alone, other in zip(first, both))
+
+
+def test_seeds_that_are_trained_together_learn_as_they_do_alone(school) -> None:
+    alone = [training.train([school], v.BOTH, SMALLEST, [seed])[0] for seed in (3, 4)]
+    together = training.train([school, school], v.BOTH, SMALLEST, (3, 4))
+    for one, other in zip(alone, together):
+        for name, weights in one.state_dict().items():
+            assert torch.allclose(weights, other.state_dict()[name], atol=1e-4), name
+    untrained = new_network(v.BOTH.interaction, True, seed=3).state_dict()
+    assert not torch.equal(untrained["blocks.0.qkv.weight"], together[0].state_dict()["blocks.0.qkv.weight"])
+
+
+def test_windows_hear_what_the_pack_cuts(school) -> None:
+    voices = school.voices
+    heard = training.heard_windows(voices, np.array([2, 0]), np.array([0, 9]), 13)
+    wanted = [latent_frame_windows(torch.from_numpy(voices.features[which]), 13, start) for which, start in ((2, 0), (0, 9))]
+    assert torch.equal(heard, torch.stack(wanted))
 
 
 def test_variants_of_a_seed_begin_with_the_same_weights() -> None:
@@ -307,18 +324,27 @@ def small_study(folder: Path) -> runs.Keypoints:
     return study
 
 
-def test_a_stopped_study_goes_on_and_writes_its_page(tmp_path, monkeypatch) -> None:
+def test_a_stopped_study_goes_on(tmp_path, monkeypatch) -> None:
     study, said = small_study(tmp_path), []
     monkeypatch.setattr(runs, "ALL", (v.REFOCUSING,))
     monkeypatch.setattr(runs, "TABLE_4", ())
     assert runs.run_all(study, 1, 1, said.append) == 1
-    path = study.path_of(runs.Job(MAIN, v.REFOCUSING, 0))
+    path = study.path_of(MAIN, v.REFOCUSING, 0)
     written = path.stat().st_mtime_ns
     runs.run_all(study, 2, 1, said.append)
-    assert path.stat().st_mtime_ns == written and study.finished_seeds() == 2
-    assert [line.split(":")[0] for line in said] == ["1/1", "2/2"]
-    assert set(study.read(runs.Job(MAIN, v.REFOCUSING, 0))["measures"]) == set(columns.MEASURES)
-    assert not list(study.kept.glob(".*"))
+    assert path.stat().st_mtime_ns == written
+    assert said == ["1/1: between, refocusing, seeds 0", "1/1: between, refocusing, seeds 1"]
+    assert set(study.read(MAIN, v.REFOCUSING, 1)["measures"]) == set(columns.MEASURES)
+    assert len(study.results(MAIN, 2)["drawn"]) == 2
+    runs.run_all(study, 2, 1, said.append)
+    assert len(said) == 2 and not list(study.kept.glob(".*"))
+
+
+def test_every_variant_has_the_same_seeds(tmp_path) -> None:
+    jobs = runs.Keypoints(tmp_path).jobs(7)
+    trained = [(job.world.name, job.variant.key, seed) for job in jobs for seed in job.seeds]
+    assert len(trained) == len(set(trained)) == 7 * (11 + 4 + 4)
+    assert {seed for *_, seed in trained} == set(range(7))
 
 
 def test_other_settings_make_other_results(tmp_path) -> None:

@@ -88,25 +88,26 @@ def make(network: KeypointDiT, latents: Latents, exam: Exam, mode: str, seed: in
     """What the network makes of the exam's voices in a mode: places [C, T, 3, 3]. The noise is the same for all modes and
     variants.
     """
-    prior = _prior(network, latents, exam, mode)
+    given = conditions(latents, exam, mode)
     noise = torch.randn(latents.encode(exam.places).shape, generator=random_tensors(seed, Purpose.NOISE, AT_EXAM))
-    made = integrate(lambda x, sigma: network(x, sigma, exam.audio, prior), noise, STEPS, SHIFT)
+    made = integrate(lambda x, sigma: network(x, sigma, *given), noise, STEPS, SHIFT)
     return latents.decode(made)
 
 
 @torch.inference_mode()
 def held_out_loss(network: KeypointDiT, latents: Latents, exam: Exam, mode: str, seed: int) -> float:
     """Eq. 1 on the exam's clips at fixed σ."""
-    prior, data = _prior(network, latents, exam, mode), latents.encode(exam.places)
+    given, data = conditions(latents, exam, mode), latents.encode(exam.places)
     generator = random_tensors(seed, Purpose.SIGMA, AT_EXAM)
     losses = []
     for sigma in LOSS_SIGMAS:
         noise, levels = torch.randn(data.shape, generator=generator), torch.full((len(data),), sigma)
-        prediction = network(interpolate(data, noise, levels), levels, exam.audio, prior)
+        prediction = network(interpolate(data, noise, levels), levels, *given)
         losses.append(flow_matching_loss(prediction, data, noise, latents.weight).item())
     return float(np.mean(losses))
 
 
-def _prior(network: KeypointDiT, latents: Latents, exam: Exam, mode: str) -> Tensor:
+def conditions(latents: Latents, exam: Exam, mode: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Audio, pose pictures and gate of a mode, as the network takes them."""
     pose, gate = exam.pose_and_gate(mode)
-    return network.prior(latents.pose_pictures(pose), gates_of(torch.from_numpy(gate)))
+    return exam.audio, latents.pose_pictures(pose), gates_of(torch.from_numpy(gate))

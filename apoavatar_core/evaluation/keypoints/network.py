@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ...adapters import AdapterConfig, ApoAvatarAdapter
-from ...adapters.attention import scaled_dot_product
 from ...adapters.audio_dit import TIMESTEP_WIDTH
 from ...adapters.interaction import InteractionScheme
 from ...adapters.sinusoids import sinusoids
@@ -20,6 +20,13 @@ COLUMNS = 3
 """Tokens of a frame: right hand, mouth, left hand."""
 TOKEN = FRAMES_PER_LATENT * NUMBERS
 WIDTH, LAYERS, HEADS, AUDIO_WIDTH, POSE_CHANNELS = 32, 3, 4, 32, 8
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, **_: object) -> Tensor:
+    """Attention in the host's calling convention, of operations that are fast for several networks at once (`torch.vmap`)."""
+    query, key, value = (rearrange(x, "n l (h d) -> n h l d", h=heads) for x in (query, key, value))
+    weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
+    return rearrange(weights @ value, "n h l d -> n l (h d)")
 
 
 class Block(nn.Module):
@@ -37,7 +44,7 @@ class Block(nn.Module):
         """video [B, T_lat, N, d], times [B, 6, d]; `heard` gives Y of Eq. 7 for video tokens."""
         shift, scale, gate, *of_feed = (times + self.modulation)[:, :, None, None].unbind(1)
         x = (self.norms[0](video) * (1 + scale) + shift).flatten(1, 2)
-        attended = scaled_dot_product(*self.qkv(x).chunk(3, dim=-1), heads=self.heads)
+        attended = plain_attention(*self.qkv(x).chunk(3, dim=-1), heads=self.heads)
         video = video + (1 + gate) * self.out(attended).view_as(video)
         video = video + heard(video)
         shift, scale, gate = of_feed
@@ -60,23 +67,21 @@ class KeypointDiT(nn.Module):
         self.norm, self.leave = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, TOKEN)
         self.adapter = ApoAvatarAdapter(adapter_config(interaction, places))
 
-    def prior(self, pose: Tensor, gate: Tensor) -> Tensor:
-        """Pose pictures [B, 12, T_lat, 2, 6] and gate [B, 4, T_lat] → the prior [B, T_lat, 3, d]."""
-        return self.adapter.pose_adapter(pose, gate)
-
-    def forward(self, noisy: Tensor, sigma: Tensor, audio: Tensor, prior: Tensor) -> Tensor:
-        """Tokens x_σ [B, T_lat, 3, 12], σ [B], features [B, 8, T_lat, 40], prior → noise − data as tokens."""
+    def forward(self, noisy: Tensor, sigma: Tensor, audio: Tensor, pose: Tensor, gate: Tensor) -> Tensor:
+        """Tokens x_σ [B, T_lat, 3, 12], σ [B], features [B, 8, T_lat, 40], pose pictures [B, 12, T_lat, 2, 6] and their gate
+        [B, 4, T_lat] → noise − data as tokens.
+        """
         timestep = 1000 * sigma
         # Of x_σ alone, data and noise of deviation 1 are best told by a line; the network says what is left (Karras et al. 2022).
         level = sigma[:, None, None, None]
         size = (level.square() + (1 - level).square()).sqrt()
-        video = self.enter(noisy / size) + prior
-        audio = self.adapter.refined_audio(audio, video, timestep, scaled_dot_product, (1, COLUMNS))
+        video = self.enter(noisy / size) + self.adapter.pose_adapter(pose, gate)
+        audio = self.adapter.refined_audio(audio, video, timestep, plain_attention, (1, COLUMNS))
         frames = sinusoids(torch.arange(video.shape[1], device=video.device), WIDTH)
         video = video + frames[:, None] + self.column
         times = self.time(sinusoids(timestep, TIMESTEP_WIDTH)).unflatten(-1, (6, WIDTH))
         for block, injection in zip(self.blocks, self.adapter.injections):
-            video = block(video, times, lambda x, inject=injection: inject(x, audio, scaled_dot_product))
+            video = block(video, times, lambda x, inject=injection: inject(x, audio, plain_attention))
         return (2 * level - 1) / size.square() * noisy + self.leave(self.norm(video)) / size
 
 

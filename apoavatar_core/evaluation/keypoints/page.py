@@ -19,7 +19,7 @@ from .columns import MEASURES
 from .modes import BORROWED, FREE, HARD, MODES, STEPS
 from .network import HEADS, LAYERS, WIDTH
 from .questions import COMPARISONS, FEWEST_SEEDS, MOST_SEEDS, Answer, Results, answers, difference_of, seeds_for
-from .runs import PILOT, TRACKS_OF, Job, Keypoints
+from .runs import PILOT, TRACKS_OF, Keypoints
 from .statistics import LEVEL, POWER, RESAMPLES, Difference
 from .training import STATES
 from .variants import Variant
@@ -59,13 +59,12 @@ class Findings:
 
 def find(keypoints: Keypoints, seeds: int) -> Findings:
     """What came out of so many seeds, all of which are done."""
-    jobs = keypoints.jobs(range(seeds))
-    seconds = [keypoints.read(job) for job in jobs]
+    runs = [keypoints.read(job.world, job.variant, seed) for job in keypoints.jobs(seeds) for seed in job.seeds]
     return Findings(
         seeds,
         {world.name: keypoints.results(world, seeds) for world in WORLDS},
         keypoints.explained(),
-        float(np.mean([each["training_seconds"] + each["measuring_seconds"] for each in seconds])),
+        float(np.mean([run["training_seconds"] + run["measuring_seconds"] for run in runs])),
     )
 
 
@@ -77,7 +76,7 @@ def write_page(path: Path, keypoints: Keypoints, seeds: int, json: Path | None) 
     curve = findings.curve(CURVES[0])
     shares = [findings.explained[world.name] for world in WORLDS]
     write_png(beside["worlds"], pictures.curve(curve, shares, "hand r, pose-free: difference"))
-    write_png(beside["modes"], modes_picture(keypoints.read(Job(MAIN, v.REFOCUSING, TRACKS_OF))["tracks"]))
+    write_png(beside["modes"], modes_picture(keypoints.read(MAIN, v.REFOCUSING, TRACKS_OF)["tracks"]))
     write_part(path, KEYPOINTS, part(findings, keypoints, {name: file.name for name, file in beside.items()}))
     if json:
         write_report(json, report(findings))
@@ -256,7 +255,7 @@ def shares_told() -> str:
 
 def method(findings: Findings, keypoints: Keypoints) -> str:
     budget = keypoints.budget
-    trainings = len(keypoints.jobs([0]))
+    trainings = len(keypoints.jobs(1))
     measures_told = "\n".join(f"| {found.title} | {found.what} | {found.worth:g} |" for found in MEASURES.values())
     worlds_told = ", ".join(f"*{w.name}* {w.voice_share:g} ({findings.explained[w.name]:.0%})" for w in WORLDS)
     return f"""The right hand, the mouth and the left hand of `apoavatar_core/gestures` are three tokens of a latent frame: wrists
@@ -266,7 +265,7 @@ of spoken voices, audio projection, Audio DiT adapter (FWCA), audio injections, 
 six pixels whose colours are the hands' places. As in Wan, tokens know their place after FWCA only, so its keys know it if the adapter
 tells them. The pose does not show the mouth. Nothing tells the model who performs: which hand moves no voice says.
 
-Each training: {budget.steps} steps of {budget.batch} clips, Muon at {budget.rate:g}, drawn from {budget.performances} performances of
+Each training: {budget.steps} steps of {budget.batch} clips, AdamW at {budget.rate:g}, drawn from {budget.performances} performances of
 {keypoints.voices} voices, {shares_told()}, under the paper's masks alone. Measured on {keypoints.clips} clips of
 {keypoints.held_out_voices} other voices with {STEPS} Euler steps, every scale of Eq. 8 one. The variants of a seed share
 performances, windows, states, noise, σ, first weights, the exam's clips and its noise. Three worlds differ in the share of the

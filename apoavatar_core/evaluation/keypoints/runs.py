@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -19,6 +19,7 @@ from ...training.draws import Purpose, random_numbers
 from .latents import latents_of
 from .measuring import drawn_measures, measure
 from .modes import BORROWED, FREE, HARD, MODES, REFOCUSED, Exam, held_out_loss, make, make_exam
+from .network import KeypointDiT
 from .questions import seeds_wanted
 from .training import Budget, School, train
 from .variants import ALL, REFOCUSING, TABLE_4, Variant
@@ -31,21 +32,23 @@ MADE_OF = (
     "evaluation/keypoints/measuring.py", "evaluation/keypoints/modes.py", "evaluation/keypoints/network.py",
     "evaluation/keypoints/training.py", "evaluation/keypoints/variants.py", "evaluation/keypoints/voices.py",
     "evaluation/keypoints/world.py", "flow_matching.py", "grid.py", "hearing.py", "log_mel.py", "loudness.py", "refocusing.py",
-    "synthetic/motion.py", "synthetic/speech.py", "training/draws.py", "training/optimizers.py", "training/pose_schemes.py",
+    "synthetic/motion.py", "synthetic/speech.py", "training/draws.py", "training/pose_schemes.py",
     "training/states.py",
 )  # fmt: skip
 """The code that a result follows from; where it changes, all is made anew."""
 PILOT = 5
-"""Seeds from which the power calculation tells how many it takes; they count with the others."""
+"""Seeds that are trained at once; the first so many tell the power calculation how many it takes, and count with the others."""
 TRACKS_OF = 0
 """The seed whose first clip is kept as tracks for a picture."""
 
 
 @dataclass(frozen=True)
 class Job:
+    """What is trained at once: a variant in a world, from some seeds."""
+
     world: World
     variant: Variant
-    seed: int
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,12 @@ class Keypoints:
         """The folder of the results that this code and these settings make."""
         return self.folder / self.made_by
 
-    def path_of(self, job: Job) -> Path:
-        return self.kept / f"{job.world.name}_{job.variant.key}_{job.seed}.json"
+    def path_of(self, world: World, variant: Variant, seed: int) -> Path:
+        return self.kept / f"{world.name}_{variant.key}_{seed}.json"
+
+    def missing(self, job: Job) -> tuple[int, ...]:
+        """The seeds of a job whose results are not there."""
+        return tuple(seed for seed in job.seeds if not self.path_of(job.world, job.variant, seed).exists())
 
     def training_voices(self) -> Voices:
         return kept_voices(self.kept / "voices.npz", self.voices, self.seconds, held_out=False)
@@ -84,29 +91,22 @@ class Keypoints:
     def exam_voices(self) -> Voices:
         return kept_voices(self.kept / "held_out_voices.npz", self.held_out_voices, self.seconds, held_out=True)
 
-    def jobs(self, seeds: Iterable[int]) -> list[Job]:
-        """All variants in the main world and Table 4's in the others: all of one seed before the next."""
+    def jobs(self, seeds: int) -> list[Job]:
+        """All variants in the main world and Table 4's in the others: all of some seeds before the next."""
         return [
-            Job(world, variant, seed)
-            for seed in seeds
+            Job(world, variant, tuple(range(first, min(first + PILOT, seeds))))
+            for first in range(0, seeds, PILOT)
             for world in WORLDS
-            for variant in (ALL if world is MAIN else TABLE_4)
+            for variant in variants_in(world)
         ]
 
     def results(self, world: World, seeds: int) -> dict[str, list[dict[str, float]]]:
         """The measures of each variant that this world has, of the first seeds; "drawn" has those of the drawn clips."""
-        found = {}
-        for variant in ALL if world is MAIN else TABLE_4:
-            found[variant.key] = [self.read(Job(world, variant, seed))["measures"] for seed in range(seeds)]
-        found["drawn"] = [self.read(Job(world, REFOCUSING, seed))["drawn"] for seed in range(seeds)]
-        return found
+        found = {variant.key: [self.read(world, variant, seed)["measures"] for seed in range(seeds)] for variant in variants_in(world)}
+        return found | {"drawn": [self.read(world, REFOCUSING, seed)["drawn"] for seed in range(seeds)]}
 
-    def read(self, job: Job) -> dict:
-        return json.loads(self.path_of(job).read_text(encoding="utf-8"))
-
-    def finished_seeds(self, most: int = 1000) -> int:
-        """So many of the first seeds have all their results."""
-        return next((seed for seed in range(most) if not all(self.path_of(job).exists() for job in self.jobs([seed]))), most)
+    def read(self, world: World, variant: Variant, seed: int) -> dict:
+        return json.loads(self.path_of(world, variant, seed).read_text(encoding="utf-8"))
 
     def explained(self) -> dict[str, float]:
         """What share of the hands' speed the voice explains in each world, from the held-out voices; kept."""
@@ -116,7 +116,11 @@ class Keypoints:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-@lru_cache(maxsize=1)
+def variants_in(world: World) -> tuple[Variant, ...]:
+    return ALL if world is MAIN else TABLE_4
+
+
+@lru_cache(maxsize=PILOT)
 def lesson(keypoints: Keypoints, world: World, seed: int) -> tuple[School, Exam]:
     """What the variants of a seed learn from and are measured with in a world."""
     voices, exam_voices = keypoints.training_voices(), keypoints.exam_voices()
@@ -127,28 +131,29 @@ def lesson(keypoints: Keypoints, world: World, seed: int) -> tuple[School, Exam]
 
 
 def run_job(keypoints: Keypoints, job: Job) -> str:
-    """Train and measure, unless that is done; returns the name of the result."""
-    path = keypoints.path_of(job)
-    if path.exists():
-        return path.stem
+    """Train and measure what is missing of a job; returns what it was."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    school, exam = lesson(keypoints, job.world, job.seed)
+    seeds = keypoints.missing(job)
+    lessons = [lesson(keypoints, job.world, seed) for seed in seeds]
     started = time.process_time()
-    network = train(school, job.variant, keypoints.budget, job.seed)
-    trained = time.process_time()
-    made = {mode: make(network, school.latents, exam, mode, job.seed) for mode in MODES}
-    losses = {f"{mode}_loss": held_out_loss(network, school.latents, exam, mode, job.seed) for mode in (FREE, HARD, REFOCUSED)}
-    result = {
-        "measures": measure(made, exam) | losses,
-        "drawn": drawn_measures(exam),
-        "training_seconds": trained - started,
-        "measuring_seconds": time.process_time() - trained,
-    }
-    if job.seed == TRACKS_OF:
+    networks = train([school for school, _ in lessons], job.variant, keypoints.budget, seeds)
+    seconds = (time.process_time() - started) / len(seeds)
+    for seed, network, (school, exam) in zip(seeds, networks, lessons):
+        result = examined(network, school, exam, seed) | {"training_seconds": seconds}
+        write_whole(keypoints.path_of(job.world, job.variant, seed), json.dumps(result))
+    return f"{job.world.name}, {job.variant.key}, seeds {', '.join(map(str, seeds))}"
+
+
+def examined(network: KeypointDiT, school: School, exam: Exam, seed: int) -> dict:
+    """The result of one trained network."""
+    started = time.process_time()
+    made = {mode: make(network, school.latents, exam, mode, seed) for mode in MODES}
+    losses = {f"{mode}_loss": held_out_loss(network, school.latents, exam, mode, seed) for mode in (FREE, HARD, REFOCUSED)}
+    result = {"measures": measure(made, exam) | losses, "drawn": drawn_measures(exam)}
+    if seed == TRACKS_OF:
         result["tracks"] = tracks(made, exam)
-    write_whole(path, json.dumps(result))
-    return path.stem
+    return result | {"measuring_seconds": time.process_time() - started}
 
 
 def tracks(made: Mapping, exam: Exam) -> dict[str, list[float]]:
@@ -173,8 +178,8 @@ def run_all(keypoints: Keypoints, seeds: int | None, processes: int, say: Callab
 
 
 def run_seeds(keypoints: Keypoints, seeds: int, processes: int, say: Callable[[str], None]) -> None:
-    jobs = keypoints.jobs(range(seeds))
-    missing = [job for job in jobs if not keypoints.path_of(job).exists()]
+    jobs = keypoints.jobs(seeds)
+    missing = [job for job in jobs if keypoints.missing(job)]
     done = len(jobs) - len(missing)
     for name in finished(keypoints, missing, processes):
         done += 1

@@ -5,16 +5,18 @@ the variants of a seed see the same windows, states, noise and σ.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, vmap
+from torch.func import functional_call, stack_module_state
 
 from ...conditioning.voice import latent_frame_windows
 from ...flow_matching import flow_matching_loss, interpolate, sample_sigma
 from ...training.draws import Purpose, random_numbers, random_tensors
-from ...training.optimizers import build_optimizers, set_learning_rate
 from ...training.pose_schemes import draw_pose_gate
 from ...training.states import draw_state
 from .latents import Latents, gates_of
@@ -31,14 +33,14 @@ STATES = {"S3": 0.4, "S4": 0.6}
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a training gets: steps of `batch` windows of `frames` (4n + 1), Muon with a rate that falls along half a cosine
+    """How much a training gets: steps of `batch` windows of `frames` (4n + 1), AdamW with a rate that falls along half a cosine
     after `warmup` steps, `performances` to learn from.
     """
 
     steps: int = 400
     batch: int = 16
     frames: int = 37
-    rate: float = 0.02
+    rate: float = 5e-3
     warmup: int = 20
     performances: int = 240
 
@@ -70,10 +72,16 @@ class Batch:
 
 def heard_windows(voices: Voices, which: np.ndarray, starts: np.ndarray, frames: int) -> Tensor:
     """A_t of windows of voices, [B, 8, T_lat, 40]."""
-    features = torch.from_numpy(voices.features)
-    return torch.stack(
-        [latent_frame_windows(features[voice], frames, start) for voice, start in zip(which.tolist(), starts.tolist())]
-    )
+    rows = window_rows(voices.frames, frames)[torch.from_numpy(starts)]
+    return torch.from_numpy(voices.features)[torch.from_numpy(which)[:, None, None], rows]
+
+
+@cache
+def window_rows(voice_frames: int, frames: int) -> Tensor:
+    """Which rows of a voice's features a window hears, [starts, 8, T_lat]."""
+    numbers = torch.arange(voice_frames)[:, None]
+    starts = range(voice_frames - frames + 1)
+    return torch.stack([latent_frame_windows(numbers, frames, start)[..., 0] for start in starts])
 
 
 def windows(tracks: np.ndarray, which: np.ndarray, starts: np.ndarray, frames: int) -> np.ndarray:
@@ -116,17 +124,25 @@ def noise_at(shape: tuple[int, ...], seed: int, step: int) -> tuple[Tensor, Tens
     return noise, sample_sigma(shape[0], SHIFT, random_tensors(seed, Purpose.SIGMA, step))
 
 
-def train(school: School, variant: Variant, budget: Budget, seed: int) -> KeypointDiT:
-    network = new_network(variant.interaction, variant.places, seed)
-    optimizers = build_optimizers("muon", network, weight_decay=0.0)
+def train(schools: Sequence[School], variant: Variant, budget: Budget, seeds: Sequence[int]) -> list[KeypointDiT]:
+    """A network for each seed and its school, all trained at once: so many small ones cost little more than one."""
+    networks = [new_network(variant.interaction, variant.places, seed) for seed in seeds]
+    weights, _ = stack_module_state(networks)
+    optimizer = torch.optim.AdamW(weights.values(), lr=budget.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    weighed = torch.stack([school.latents.weight for school in schools])
+
+    def loss(own: dict[str, Tensor], weight: Tensor, data: Tensor, noise: Tensor, *given: Tensor) -> Tensor:
+        return flow_matching_loss(functional_call(networks[0], own, given), data, noise, weight)
+
     for step in range(budget.steps):
-        set_learning_rate(optimizers, budget.rate_at(step))
-        batch = batch_at(school, variant, budget, seed, step)
-        noise, sigma = noise_at(batch.tokens.shape, seed, step)
-        noisy = interpolate(batch.tokens, noise, sigma)
-        prediction = network(noisy, sigma, batch.audio, network.prior(batch.pose, batch.gate))
-        flow_matching_loss(prediction, batch.tokens, noise, school.latents.weight).backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-    return network.eval()
+        optimizer.param_groups[0]["lr"] = budget.rate_at(step)
+        batches = [batch_at(school, variant, budget, seed, step) for school, seed in zip(schools, seeds)]
+        data, audio, pose, gate = (torch.stack([getattr(batch, name) for batch in batches]) for name in Batch.__annotations__)
+        noise, sigma = (torch.stack(drawn) for drawn in zip(*(noise_at(data.shape[1:], seed, step) for seed in seeds)))
+        noisy = interpolate(data.flatten(0, 1), noise.flatten(0, 1), sigma.flatten()).view_as(data)
+        vmap(loss)(weights, weighed, data, noise, noisy, sigma, audio, pose, gate).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    for number, network in enumerate(networks):
+        network.load_state_dict({name: stacked[number].detach() for name, stacked in weights.items()})
+    return networks
