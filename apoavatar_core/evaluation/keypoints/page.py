@@ -108,7 +108,8 @@ def part(findings: Findings, keypoints: Keypoints, names: Mapping[str, str]) -> 
 
 From {counted(findings.seeds, "seed")} of every variant{first_look(findings.seeds)}.
 Brackets hold the mean paired difference and its 95 % interval. "Better" and "worse" hold for all {COMPARISONS} comparisons
-together (Holm, {LEVEL:.0%}); "the same" means that there is no difference worth noticing, for all of them together too (Bonferroni).
+together (Holm, {LEVEL:.0%}); "the same" means that there is no difference worth noticing, for all of them together too
+(Bonferroni).
 
 {sentences(findings.answers)}
 
@@ -259,14 +260,15 @@ def method(findings: Findings, keypoints: Keypoints) -> str:
     measures_told = "\n".join(f"| {found.title} | {found.what} | {found.worth:g} |" for found in MEASURES.values())
     worlds_told = ", ".join(f"*{w.name}* {w.voice_share:g} ({findings.explained[w.name]:.0%})" for w in WORLDS)
     return f"""The right hand, the mouth and the left hand of `apoavatar_core/gestures` are three tokens of a latent frame: wrists
-in arm lengths from their shoulder, the mouth's opening and width, {budget.frames} frames at {FPS} a second. A DiT of {LAYERS} blocks,
-{WIDTH} wide with {HEADS} heads, learns them by flow matching from its first weight on, with the pack's own adapter: log-mel features
-of spoken voices, audio projection, Audio DiT adapter (FWCA), audio injections, and the pose adapter, which sees a picture of two by
-six pixels whose colours are the hands' places. As in Wan, tokens know their place after FWCA only, so its keys know it if the adapter
-tells them. The pose does not show the mouth. Nothing tells the model who performs: which hand moves no voice says.
+in arm lengths from their shoulder, the mouth's opening and width, {budget.frames} frames at {FPS} a second. A DiT of {LAYERS}
+blocks, {WIDTH} wide with {HEADS} heads, learns them by flow matching from its first weight on, with the pack's own adapter:
+log-mel features of spoken voices, audio projection, Audio DiT adapter (FWCA), audio injections, and the pose adapter, which
+sees a picture of two by six pixels whose colours are the hands' places. As in Wan, tokens know their place after FWCA only, so
+its keys know it if the adapter tells them. The pose does not show the mouth. Nothing tells the model who performs: which hand
+moves no voice says.
 
-Each training: {budget.steps} steps of {budget.batch} clips, AdamW at {budget.rate:g}, drawn from {budget.performances} performances of
-{keypoints.voices} voices, {shares_told()}, under the paper's masks alone. Measured on {keypoints.clips} clips of
+Each training: {budget.steps} steps of {budget.batch} clips, AdamW at {budget.rate:g}, drawn from {budget.performances}
+performances of {keypoints.voices} voices, {shares_told()}, under the paper's masks alone. Measured on {keypoints.clips} clips of
 {keypoints.held_out_voices} other voices with {STEPS} Euler steps, every scale of Eq. 8 one. The variants of a seed share
 performances, windows, states, noise, σ, first weights, the exam's clips and its noise. Three worlds differ in the share of the
 gestures that stay on the voice's accents, and so in what share of the hands' speed the voice explains (law of total variance, in
@@ -280,8 +282,8 @@ python -m apoavatar_core.evaluation ablate keypoints --seeds {findings.seeds}
 
 Without `--seeds` a pilot of {PILOT} seeds tells how many it takes: a paired t test with {POWER:.0%} power at
 {LEVEL:.0%} / {COMPARISONS} for the smallest difference worth noticing, at least {FEWEST_SEEDS} and at most {MOST_SEEDS} seeds;
-those of the pilot count with the others. "Seeds needed" in the table is what the seeds of this page ask for. Intervals: percentiles
-of {RESAMPLES:,} bootstrap samples of seeds. p: Student's paired t.
+those of the pilot count with the others. "Seeds needed" in the table is what the seeds of this page ask for. Intervals:
+percentiles of {RESAMPLES:,} bootstrap samples of seeds. p: Student's paired t.
 
 | measure | what it is | worth noticing |
 | --- | --- | --- |

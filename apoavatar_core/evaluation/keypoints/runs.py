@@ -92,18 +92,21 @@ class Keypoints:
         return kept_voices(self.kept / "held_out_voices.npz", self.held_out_voices, self.seconds, held_out=True)
 
     def jobs(self, seeds: int) -> list[Job]:
-        """All variants in the main world and Table 4's in the others: all of some seeds before the next."""
+        """All variants in the main world, then Table 4's in the others: all of some seeds before the next."""
         return [
             Job(world, variant, tuple(range(first, min(first + PILOT, seeds))))
             for first in range(0, seeds, PILOT)
-            for world in WORLDS
+            for world in sorted(WORLDS, key=lambda world: world is not MAIN)
             for variant in variants_in(world)
         ]
 
     def results(self, world: World, seeds: int) -> dict[str, list[dict[str, float]]]:
         """The measures of each variant that this world has, of the first seeds; "drawn" has those of the drawn clips."""
-        found = {variant.key: [self.read(world, variant, seed)["measures"] for seed in range(seeds)] for variant in variants_in(world)}
-        return found | {"drawn": [self.read(world, REFOCUSING, seed)["drawn"] for seed in range(seeds)]}
+
+        def read(variant: Variant, part: str) -> list[dict[str, float]]:
+            return [self.read(world, variant, seed)[part] for seed in range(seeds)]
+
+        return {variant.key: read(variant, "measures") for variant in variants_in(world)} | {"drawn": read(REFOCUSING, "drawn")}
 
     def read(self, world: World, variant: Variant, seed: int) -> dict:
         return json.loads(self.path_of(world, variant, seed).read_text(encoding="utf-8"))
