@@ -314,6 +314,21 @@ def test_the_pose_reaches_the_network_where_the_gate_lets_it(school) -> None:
     assert np.allclose(modes.make(network, school.latents, shut, modes.BORROWED, 0), made[modes.FREE], atol=1e-5)
 
 
+def test_a_voice_is_worth_what_another_one_costs(school) -> None:
+    network, exam = new_network(v.BOTH.interaction, True, seed=0), an_exam(school)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+
+    def worth(heard: modes.Exam) -> float:
+        own, another = (modes.hands_loss(network, school.latents, heard, modes.FREE, 0, swapped) for swapped in (False, True))
+        return another - own
+
+    assert worth(replace(exam, audio=exam.audio[:1].expand_as(exam.audio))) == 0
+    assert abs(worth(exam)) > 1e-6
+
+
 # --- runs and page
 
 

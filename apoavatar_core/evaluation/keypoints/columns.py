@@ -33,7 +33,8 @@ MEASURES = {
     "borrowed_still": Measure("shut / open", -1, 0.05, "refocused, another clip's pose: speed where the gate is shut over open"),
     "borrowed_hand_r": Measure("refocused hand r", +1, 0.05, "refocused, another clip's pose: hand r, as above"),
     "borrowed_rough": Measure("roughness", -1, 0.2, "refocused, another clip's pose: acceleration over the drawn clips'"),
-    "free_loss": Measure("loss, free", -1, 0.005, "Eq. 1 on held-out clips, pose-free"),
-    "hard_loss": Measure("loss, hard", -1, 0.005, "Eq. 1 on held-out clips with their own pose"),
-    "refocused_loss": Measure("loss, refocused", -1, 0.005, "Eq. 1 on held-out clips with their own pose under the soft gate"),
+    "free_worth": Measure("worth of the voice", +1, 0.005, "pose-free: how much higher the hands' Eq. 1 is with another voice"),
+    "free_loss": Measure("loss, free", -1, 0.005, "Eq. 1 of the hands on held-out clips, pose-free"),
+    "hard_loss": Measure("loss, hard", -1, 0.005, "Eq. 1 of the hands on held-out clips with their own pose"),
+    "refocused_loss": Measure("loss, refocused", -1, 0.005, "Eq. 1 of the hands with their own pose under the soft gate"),
 }

@@ -33,12 +33,6 @@ class Latents:
     deviation: Tensor
     details: Tensor
 
-    @property
-    def weight(self) -> Tensor:
-        """Of each number of a token in the loss, [3, 12] of mean 1: as much as it moves, for the finest are nobody's gesture."""
-        weights = rearrange(self.details, "k n c -> n (k c)")
-        return weights / weights.mean()
-
     def scaled(self, places: np.ndarray) -> Tensor:
         """Places [B, T, 3, 3], of mean 0 and deviation 1."""
         return (torch.from_numpy(places) - self.mean) / self.deviation

@@ -17,7 +17,7 @@ from .latents import Latents, gates_of
 from .network import KeypointDiT
 from .training import SHIFT, heard_windows, windows
 from .voices import FPS, Voices
-from .world import World, perform_all
+from .world import HANDS, World, perform_all
 
 STEPS = 10
 """Euler steps."""
@@ -95,15 +95,16 @@ def make(network: KeypointDiT, latents: Latents, exam: Exam, mode: str, seed: in
 
 
 @torch.inference_mode()
-def held_out_loss(network: KeypointDiT, latents: Latents, exam: Exam, mode: str, seed: int) -> float:
-    """Eq. 1 on the exam's clips at fixed σ."""
-    given, data = conditions(latents, exam, mode), latents.encode(exam.places)
-    generator = random_tensors(seed, Purpose.SIGMA, AT_EXAM)
+def hands_loss(network: KeypointDiT, latents: Latents, exam: Exam, mode: str, seed: int, another_voice: bool = False) -> float:
+    """Eq. 1 of the hands on the exam's clips at fixed σ; with `another_voice` each of them hears that of the clip before."""
+    audio, *posed = conditions(latents, exam, mode)
+    audio = audio.roll(1, 0) if another_voice else audio
+    data, generator = latents.encode(exam.places), random_tensors(seed, Purpose.SIGMA, AT_EXAM)
     losses = []
     for sigma in LOSS_SIGMAS:
         noise, levels = torch.randn(data.shape, generator=generator), torch.full((len(data),), sigma)
-        prediction = network(interpolate(data, noise, levels), levels, *given)
-        losses.append(flow_matching_loss(prediction, data, noise, latents.weight).item())
+        prediction = network(interpolate(data, noise, levels), levels, audio, *posed)
+        losses.append(flow_matching_loss(*(each[:, :, HANDS] for each in (prediction, data, noise))).item())
     return float(np.mean(losses))
 
 

@@ -28,7 +28,7 @@ from .world import MAIN, WORLDS
 
 DRAWN = "drawn"
 OTHERS = (v.NONE, v.CLIP, v.TEMPORAL)
-CURVES = ("free_hand_r", "misfit_mouth_r", "borrowed_open")
+CURVES = ("free_hand_r", "free_worth", "misfit_mouth_r", "borrowed_open")
 """The measures whose answers are told for all worlds."""
 
 

@@ -58,6 +58,11 @@ QUESTIONS = (
         ((v.REFOCUSING, v.NONE), (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL), (v.TEMPORAL, v.CLIP)),
     ),
     Question(
+        "Is the voice worth more to pose-free hands after refocusing?",
+        "free_worth",
+        ((v.REFOCUSING, v.NONE), (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL)),
+    ),
+    Question(
         "Is it the voice's own loudness that does it?",
         "free_hand_r",
         ((v.REFOCUSING, v.SHUFFLED), (v.REFOCUSING, v.INVERTED), (v.REFOCUSING, v.ANOTHER)),

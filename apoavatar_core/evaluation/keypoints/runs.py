@@ -18,7 +18,7 @@ from ...files import write_whole
 from ...training.draws import Purpose, random_numbers
 from .latents import latents_of
 from .measuring import drawn_measures, measure
-from .modes import BORROWED, FREE, HARD, MODES, REFOCUSED, Exam, held_out_loss, make, make_exam
+from .modes import BORROWED, FREE, HARD, MODES, REFOCUSED, Exam, hands_loss, make, make_exam
 from .network import KeypointDiT
 from .questions import seeds_wanted
 from .training import Budget, School, train
@@ -152,7 +152,8 @@ def examined(network: KeypointDiT, school: School, exam: Exam, seed: int) -> dic
     """The result of one trained network."""
     started = time.process_time()
     made = {mode: make(network, school.latents, exam, mode, seed) for mode in MODES}
-    losses = {f"{mode}_loss": held_out_loss(network, school.latents, exam, mode, seed) for mode in (FREE, HARD, REFOCUSED)}
+    losses = {f"{mode}_loss": hands_loss(network, school.latents, exam, mode, seed) for mode in (FREE, HARD, REFOCUSED)}
+    losses["free_worth"] = hands_loss(network, school.latents, exam, FREE, seed, another_voice=True) - losses["free_loss"]
     result = {"measures": measure(made, exam) | losses, "drawn": drawn_measures(exam)}
     if seed == TRACKS_OF:
         result["tracks"] = tracks(made, exam)

@@ -129,10 +129,9 @@ def train(schools: Sequence[School], variant: Variant, budget: Budget, seeds: Se
     networks = [new_network(variant.interaction, variant.places, seed) for seed in seeds]
     weights, _ = stack_module_state(networks)
     optimizer = torch.optim.AdamW(weights.values(), lr=budget.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    weighed = torch.stack([school.latents.weight for school in schools])
 
-    def loss(own: dict[str, Tensor], weight: Tensor, data: Tensor, noise: Tensor, *given: Tensor) -> Tensor:
-        return flow_matching_loss(functional_call(networks[0], own, given), data, noise, weight)
+    def loss(own: dict[str, Tensor], data: Tensor, noise: Tensor, *given: Tensor) -> Tensor:
+        return flow_matching_loss(functional_call(networks[0], own, given), data, noise)
 
     for step in range(budget.steps):
         optimizer.param_groups[0]["lr"] = budget.rate_at(step)
@@ -140,7 +139,7 @@ def train(schools: Sequence[School], variant: Variant, budget: Budget, seeds: Se
         data, audio, pose, gate = (torch.stack([getattr(batch, name) for batch in batches]) for name in Batch.__annotations__)
         noise, sigma = (torch.stack(drawn) for drawn in zip(*(noise_at(data.shape[1:], seed, step) for seed in seeds)))
         noisy = interpolate(data.flatten(0, 1), noise.flatten(0, 1), sigma.flatten()).view_as(data)
-        vmap(loss)(weights, weighed, data, noise, noisy, sigma, audio, pose, gate).sum().backward()
+        vmap(loss)(weights, data, noise, noisy, sigma, audio, pose, gate).sum().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     for number, network in enumerate(networks):
