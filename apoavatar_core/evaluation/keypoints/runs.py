@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -62,9 +62,9 @@ class Keypoints:
     seconds: float = 8.0
     clips: int = 48
 
-    @property
+    @cached_property
     def made_by(self) -> str:
-        """A hash of what all results follow from: these settings and the code."""
+        """A hash of what all results follow from: these settings and the code, as it is when this is first asked."""
         settings = {name: value for name, value in asdict(self).items() if name != "folder"}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for part in MADE_OF:
