@@ -18,9 +18,11 @@ from ..comfyui.host import REPOSITORY, use_comfyui
 from ..pose import load_keypoint_network
 from ..synthetic import synthesize_clip
 from . import presenter
+from .page_parts import KEYPOINTS, PARTS, PIXELS
 from .presenter_films import SamplingSettings, TinyGenerator
 
 ABLATION = REPOSITORY / "apoavatar_core" / "training" / "configs" / "ablation.yaml"
+PIXEL_SEEDS = 3
 
 
 def positive(text: str) -> int:
@@ -47,12 +49,15 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     lasting.add_argument("--strips", type=Path, metavar="FOLDER", help="write films and a picture strip of every seam here")
 
     variants = commands.add_parser("ablate", help="train and measure the variants of the paper's Tables 4 and 5")
-    variants.add_argument("--config", type=Path, default=ABLATION, metavar="CONFIG.yaml", help="one run's configuration")
+    variants.add_argument("part", nargs="?", choices=PARTS, help="of the page (default: all, one after the other)")
     variants.add_argument("--runs", type=Path, default=Path("runs/ablation"), metavar="FOLDER", help="where the runs go")
-    variants.add_argument("--seeds", type=positive, default=3, help="runs of every variant (default: %(default)s)")
-    variants.add_argument("--clips", type=positive, default=6, help="held-out clips (default: %(default)s)")
-    variants.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N")
+    variants.add_argument("--seeds", type=positive, help="runs of every variant (default: what a pilot asks for; in pixels 3)")
     variants.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "evidence.md", metavar="FILE")
+    variants.add_argument("--processes", type=positive, default=1, help="that train side by side in keypoints (default: 1)")
+    variants.add_argument("--json", type=Path, metavar="FILE", help="write what was found in keypoints here")
+    variants.add_argument("--config", type=Path, default=ABLATION, metavar="CONFIG.yaml", help="one run's configuration in pixels")
+    variants.add_argument("--clips", type=positive, default=6, help="held-out clips in pixels (default: %(default)s)")
+    variants.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N in pixels")
 
     voices = commands.add_parser("voice", help="what Eq. 2-4 make of recordings")
     voices.add_argument("voices", type=Path, nargs="+", metavar="VOICE")
@@ -127,10 +132,27 @@ def measure_voices(arguments: argparse.Namespace) -> None:
 
 
 def ablate(arguments: argparse.Namespace) -> None:
+    if arguments.part in (None, KEYPOINTS):
+        ablate_keypoints(arguments)
+    if arguments.part in (None, PIXELS):
+        ablate_pixels(arguments)
+
+
+def ablate_keypoints(arguments: argparse.Namespace) -> None:
+    from .keypoints.page import write_page
+    from .keypoints.runs import Keypoints, run_all
+
+    keypoints = Keypoints(arguments.runs / "keypoints")
+    seeds = run_all(keypoints, arguments.seeds, arguments.processes, lambda text: print(text, flush=True))
+    write_page(arguments.out, keypoints, seeds, arguments.json)
+    print(f"wrote {arguments.out}")
+
+
+def ablate_pixels(arguments: argparse.Namespace) -> None:
     from . import evidence
     from .ablation import Ablation
 
-    ablation = Ablation(arguments.config, arguments.runs, arguments.seeds, arguments.clips)
+    ablation = Ablation(arguments.config, arguments.runs, arguments.seeds or PIXEL_SEEDS, arguments.clips)
     network = load_keypoint_network(arguments.pose_model)
     evidence.run(ablation, tuple(arguments.share), arguments.out, network, lambda text: print(text, flush=True))
 

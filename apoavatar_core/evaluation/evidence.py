@@ -1,4 +1,6 @@
-"""`docs/evidence.md`: what the ablations found, as tables, a plot, and sentences that follow from the numbers."""
+"""The pixels' part of `docs/evidence.md`: what the ablations found, as tables, a plot, and sentences that follow from the
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..files import write_whole
 from ..gestures import frame_loudness
 from ..pose import KeypointNetwork
 from ..shares import share_of
 from ..synthetic import Clip
 from . import measures, presenter
 from .ablation import COLUMNS, TABLE_4, TABLE_5, Ablation, Variant, measure_films
+from .page_parts import PIXELS, write_part
 
 Results = Mapping[str, Sequence[Mapping[str, float]]]
 """The measures of each variant (by its key), one mapping per seed."""
@@ -26,7 +28,7 @@ PAPER, LOUDNESS, SPEED, INK = (255, 255, 255), (206, 214, 226), (206, 84, 60), (
 
 
 def write_evidence(path: Path, ablation: Ablation, results: Results, network: KeypointNetwork) -> None:
-    """Write the page, and its plot beside it."""
+    """Write the part, and its plot beside the page."""
     clips = ablation.held_out_clips()
     others = [*clips[1:], clips[0]]
     bounds = {
@@ -36,19 +38,19 @@ def write_evidence(path: Path, ablation: Ablation, results: Results, network: Ke
     picture = path.with_name(f"{path.stem}_refocusing.png")
     films = {variant.title: ablation.first_film(variant, 0) for variant in (TABLE_4[1], TABLE_4[3])}
     write_png(picture, loudness_against_speed(clips[0], films, network))
-    write_whole(path, page(ablation, results, bounds, picture.name))
+    write_part(path, PIXELS, part(ablation, results, bounds, picture.name))
 
 
-def page(ablation: Ablation, results: Results, bounds: Mapping[str, Mapping[str, float]], picture: str) -> str:
-    """The whole page in Markdown."""
+def part(ablation: Ablation, results: Results, bounds: Mapping[str, Mapping[str, float]], picture: str) -> str:
+    """The pixels' part of the page in Markdown."""
     seeds = f"{ablation.seeds} seed{'s' * (ablation.seeds != 1)}"
     seconds, runs = ablation.training_seconds(), len(ablation.all_runs())
-    return f"""# Evidence
+    return f"""## In pixels
 
 The shipped model in its four modes, and the paper's ablations in miniature, on the synthetic presenter, whose voice, pose and
 colours are known.
 
-## The modes
+### The modes
 
 One voice, every sixth frame under the waveform, with the gate's keep weight in orange, made by the shipped workflows
 (`python workflows/make_pictures.py`). By the voice alone:
@@ -66,15 +68,15 @@ Without a portrait:
 
 How well each of them follows voice, pose and portrait is measured in the [model card](model_card.md).
 
-## How the variants were compared
+### How the variants were compared
 
 Every variant is a new adapter on the shipped backbone, trained with it as
 [`{ablation.config.name}`](../apoavatar_core/training/configs/{ablation.config.name}) says, at equal budget, from {seeds}, and made
 {ablation.clips} held-out clips from portrait and voice alone. Mean ± deviation over the seeds. The backbone had learned with refocusing
-and frame-wise interaction before; its adapter was left out. This page is written by
+and frame-wise interaction before; its adapter was left out. This part is written by
 
 ```
-python -m apoavatar_core.evaluation ablate --seeds {ablation.seeds} --clips {ablation.clips}
+python -m apoavatar_core.evaluation ablate pixels --seeds {ablation.seeds} --clips {ablation.clips}
 ```
 
 (`--share 0 2` and `--share 1 2` split the runs between two processes.) One training took {seconds:.0f} s on the machine that ran
@@ -92,7 +94,7 @@ it, all {runs} together {runs * seconds / 3600:.1f} hours.
 
 What exceeds both deviations together counts as better or worse.
 
-## Pose prior (the paper's Table 4)
+### Pose prior (the paper's Table 4)
 
 {table(TABLE_4, results, bounds)}
 
@@ -102,7 +104,7 @@ What exceeds both deviations together counts as better or worse.
 
 Loudness (grey) and hand speed (red, open where no hand was seen) of the first held-out clip, as in the paper's Figure 5.
 
-## Interaction (the paper's Table 5)
+### Interaction (the paper's Table 5)
 
 {table(TABLE_5, results, bounds)}
 

@@ -48,10 +48,15 @@ def speech_motion(
     speech: np.ndarray, frames: int, fps: float, identity: Identity, rng: np.random.Generator
 ) -> Motion:
     """Motion of `frames` frames for mono 16 kHz `speech` [S] of about frames/fps seconds."""
-    level = speech_level(frame_loudness(speech, frames, fps))
     body = perform(hear(speech), identity.speaker, frames, fps, seed=int(rng.integers(2**32)))
+    return Motion(body, *mouth_motion(speech, frames, fps))
+
+
+def mouth_motion(speech: np.ndarray, frames: int, fps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Opening and width of the mouth in [0, 1], float32 [frames] each, for mono 16 kHz `speech` [S]."""
+    level = speech_level(frame_loudness(speech, frames, fps))
     opening, width = _mouth_opening(level), _mouth_width(speech, frames, fps, level)
-    return Motion(body, opening.astype(np.float32), width.astype(np.float32))
+    return opening.astype(np.float32), width.astype(np.float32)
 
 
 def _smooth(values: np.ndarray, kernel: tuple[float, ...]) -> np.ndarray:
