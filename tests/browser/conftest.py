@@ -1,7 +1,10 @@
 """ComfyUI's real page in Chromium, served by the real server."""
 import contextlib
+import functools
 import shutil
+import wave
 
+import numpy as np
 import pytest
 
 CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -38,9 +41,15 @@ def visited(chromium, comfy_server):
 
 
 @pytest.fixture
-def page(chromium, comfy_server):
+def visit(chromium):
+    """Opens the page of a server, for as long as its context lasts."""
+    return functools.partial(visited, chromium)
+
+
+@pytest.fixture
+def page(visit, comfy_server):
     """A page of the test's own."""
-    with visited(chromium, comfy_server) as page:
+    with visit(comfy_server) as page:
         yield page
 
 
@@ -49,3 +58,13 @@ def lasting_page(chromium, comfy_server):
     """One page for the tests that look at graphs: it takes ten times as long to start as to show another graph."""
     with visited(chromium, comfy_server) as page:
         yield page
+
+
+@pytest.fixture
+def hiss(comfy_server, tmp_path) -> str:
+    """An input file in which nobody speaks; its name."""
+    noise = np.random.default_rng(0).normal(0, 3000, 16_000).astype("<i2")
+    with wave.open(str(tmp_path / "hiss.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(noise.tobytes())
+    return comfy_server.upload(tmp_path / "hiss.wav")

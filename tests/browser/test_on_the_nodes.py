@@ -1,6 +1,5 @@
 """What the nodes show on themselves, in the classic renderer and in Nodes 2.0 (`js/`)."""
 import json
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +12,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 RENDERERS = ["classic", "nodes 2.0"]
 NOBODY = "Nobody speaks or sings in this audio: the body rests."
 ASSETS = Path(__file__).resolve().parents[2] / "workflows" / "assets"
-
-
-@pytest.fixture
-def hiss(comfy_server, tmp_path) -> str:
-    """An input file in which nobody speaks; its name."""
-    noise = np.random.default_rng(0).normal(0, 3000, 16_000).astype("<i2")
-    with wave.open(str(tmp_path / "hiss.wav"), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(noise.tobytes())
-    return comfy_server.upload(tmp_path / "hiss.wav")
 
 
 @pytest.fixture(params=RENDERERS)
