@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -33,6 +34,8 @@ STRETCH, OVERLAP = 512, 32
 """Chunks that the model hears as one recording, and how many of them end the stretch before: it knows the sound by then."""
 STRETCHES = 128
 """Heard side by side: one after the other, an hour in which nobody speaks takes more than a minute."""
+one_at_a_time = threading.Lock()
+"""The model remembers what it has heard, and ComfyUI's page asks for a gate while a run hears a sound."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +130,8 @@ def speaks(samples: np.ndarray, gain: float, between: Callable[[], object] = boo
     if not gain:
         return False
     enough = min(SPEECH_CHUNKS, -(-len(samples) // SPEECH_CHUNK))
-    return any(found >= enough for found in chunks_of_speech(samples, gain, between))
+    with one_at_a_time:
+        return any(found >= enough for found in chunks_of_speech(samples, gain, between))
 
 
 def chunks_of_speech(samples: np.ndarray, gain: float, between: Callable[[], object]) -> Iterator[int]:

@@ -1,6 +1,7 @@
 """What encoder and gate hear of a recording: the same voice at any level and wiring, and no voice where nobody speaks."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import librosa
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apoavatar_core.hearing import PIECE, chunks_of_speech, gain_to_level, heard_voice, joined, statistics
+from apoavatar_core.hearing import PIECE, chunks_of_speech, gain_to_level, heard_voice, joined, speaks, statistics
 from apoavatar_core.log_mel import LogMelEncoder
 from apoavatar_core.loudness import integrated_loudness
 from apoavatar_core.refocusing import RefocusingConfig, frames_of, gate_of
@@ -214,3 +215,11 @@ def test_the_largest_numbers_are_finite() -> None:
     check_waveform(np.full(10, 3e38, np.float32), RATE)
     with pytest.raises(ValueError, match="NaN or infinite"):
         check_waveform(np.array([3e38, 3e38, np.inf, -np.inf], np.float32), RATE)
+
+
+def test_several_sounds_are_heard_at_the_same_time() -> None:
+    """Of different lengths, as the model remembers what it heard; on the page and in a run, for example."""
+    rng = np.random.default_rng(0)
+    sounds = [rng.normal(0, 0.1, seconds * 16_000).astype(np.float32) for seconds in (3, 20, 35)]
+    with ThreadPoolExecutor(len(sounds)) as threads:
+        assert list(threads.map(lambda sound: [speaks(sound, 1.0) for _ in range(3)], sounds)) == [[False] * 3] * 3
