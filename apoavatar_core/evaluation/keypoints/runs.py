@@ -135,8 +135,6 @@ def lesson(keypoints: Keypoints, world: World, seed: int) -> tuple[School, Exam]
 
 def run_job(keypoints: Keypoints, job: Job) -> str:
     """Train and measure what is missing of a job; returns what it was."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     seeds = keypoints.missing(job)
     lessons = [lesson(keypoints, job.world, seed) for seed in seeds]
     started = time.process_time()
@@ -190,12 +188,18 @@ def run_seeds(keypoints: Keypoints, seeds: int, processes: int, say: Callable[[s
         say(f"{done}/{len(jobs)}: {name}")
 
 
+def compute_alone() -> None:
+    """Let a process compute as one of several: on one core, and without numbers that are slow for being near zero."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
 def finished(keypoints: Keypoints, jobs: list[Job], processes: int) -> Iterator[str]:
     """The names of the jobs' results, as they are done."""
     if processes == 1:
         yield from (run_job(keypoints, job) for job in jobs)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), compute_alone) as pool:
         yield from pool.map(run_job, [keypoints] * len(jobs), jobs)
 
 
