@@ -35,8 +35,9 @@ def comfy(comfyui_folder, extra_model_paths):
     args.use_pytorch_cross_attention = True
     environment.link_pack(LAYOUT)
 
-    import nodes
     from utils.extra_config import load_extra_path_config
+
+    import nodes
 
     load_extra_path_config(str(extra_model_paths))
     link = str(LAYOUT.pack_link)

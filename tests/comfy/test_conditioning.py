@@ -309,7 +309,7 @@ def test_a_portrait_that_the_model_does_not_know_is_said(node, vae, pack) -> Non
     assert "16×16 pixels of the portrait are too few" in said(few)
     assert "1×1 pixels of the portrait are too few" in said(torch.full((1, 1, 1, 3), 0.75))
     output = node.execute(TEXT, TEXT, vae, voice(), 128, 128, 5, FPS, FREE, FROM_NOTHING, reference_image=torch.full((1, 1, 100, 3), 0.75))
-    assert "2×1 pixels of the portrait are too few" in "\n".join(output.ui.as_dict()["text"])
+    assert "2×1 pixels of the portrait are too few" in "\n".join(output.ui["text"])
 
 
 def test_transparent_parts_of_a_portrait_lie_on_white_and_it_is_said(pack, vae) -> None:

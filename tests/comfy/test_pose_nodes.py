@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import av
 import numpy as np
@@ -120,10 +119,18 @@ def test_a_changed_file_is_read_again(node, input_folder) -> None:
     assert prints[0] != prints[1]
 
 
-def test_the_player_on_render_pose_colours_each_frame_by_its_gate(node, pack) -> None:
-    """Over the portrait, in the gate's time; the pictures that go on are those without a gate."""
+@pytest.fixture
+def temp_folder(comfy, tmp_path):
     import folder_paths
 
+    before = folder_paths.get_temp_directory()
+    folder_paths.set_temp_directory(str(tmp_path))
+    yield tmp_path
+    folder_paths.set_temp_directory(before)
+
+
+def test_the_player_on_render_pose_colours_each_frame_by_its_gate(node, pack, temp_folder) -> None:
+    """Over the portrait, in the gate's time; the pictures that go on are those without a gate."""
     keep = np.float32([0, 1, 0.5])
     gate = pack("apoavatar_core.refocusing").Gate(keep, keep, 1 - keep, fps=12.0)
     pose, portrait = film(1) * 4, torch.full((1, 400, 400, 3), 0.2)
@@ -133,7 +140,7 @@ def test_the_player_on_render_pose_colours_each_frame_by_its_gate(node, pack) ->
 
     def played(output) -> tuple[np.ndarray, float]:
         (file,) = output.ui["images"]
-        with av.open(os.path.join(folder_paths.get_temp_directory(), file["subfolder"], file["filename"])) as container:
+        with av.open(str(temp_folder / file["subfolder"] / file["filename"])) as container:
             rate = float(container.streams.video[0].average_rate)
             return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]) / 255, rate
 

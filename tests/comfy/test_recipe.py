@@ -86,7 +86,7 @@ def test_a_run_that_was_killed_ends_with_the_files_of_one_that_was_not(recipe, c
         assert "== dit" in done.stdout and "== vae" not in done.stdout
 
     ours, theirs = ({path.name: path.read_bytes() for path in (run / "presets").rglob("*.*")} for run in (parts, whole))
-    assert ours.keys() == theirs.keys() and len(ours) == 5
+    assert ours.keys() == theirs.keys() and len(ours) == 6
     assert all(ours[name] == theirs[name] for name in ours), [name for name in ours if ours[name] != theirs[name]]
 
     page = (parts / "page" / "index.html").read_text()
