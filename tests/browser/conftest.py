@@ -1,6 +1,5 @@
 """ComfyUI's real page in Chromium, served by the real server."""
 import contextlib
-import functools
 import shutil
 import wave
 
@@ -41,15 +40,9 @@ def visited(chromium, comfy_server):
 
 
 @pytest.fixture
-def visit(chromium):
-    """Opens the page of a server, for as long as its context lasts."""
-    return functools.partial(visited, chromium)
-
-
-@pytest.fixture
-def page(visit, comfy_server):
+def page(chromium, comfy_server):
     """A page of the test's own."""
-    with visit(comfy_server) as page:
+    with visited(chromium, comfy_server) as page:
         yield page
 
 

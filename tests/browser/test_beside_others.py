@@ -1,4 +1,4 @@
-"""The pack in a page that is not its own: other programs' graphs, and a server that comes back."""
+"""The pack in a page that is not its own: graphs that other programs made."""
 import base64
 import io
 import json
@@ -7,15 +7,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from devtools import server
-from devtools.environment import Layout
-from tests.browser.test_on_the_nodes import ASSETS, curve, gate_graph, run, set_value
-
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 EMPTY = "app.loadGraphData({nodes: [], links: [], groups: [], last_node_id: 0, last_link_id: 0, version: 0.4})"
 OURS = "document.querySelectorAll('[class*=apoavatar]').length"
-GATE = ".apoavatar-gate [data-curve=keep]"
 DROP = """([name, type, data]) => {
     const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
     const dataTransfer = new DataTransfer();
@@ -53,28 +48,3 @@ def test_a_graph_of_another_program_is_as_it_was(lasting_page, comfy_server, nam
         assert (found[node["id"]].get("widgets_values") or [])[: len(values)] == values
     assert page.evaluate(OURS) == 0
     assert page.complaints == []
-
-
-def test_an_open_tab_goes_on_with_a_server_that_was_started_again(visit, comfyui_folder, tmp_path):
-    layout = Layout(ASSETS.parents[1])
-    with server.running_server(layout) as running, visit(running) as page:
-        page.evaluate(EMPTY)
-        gate_graph(page, running.upload(ASSETS / "speech.wav"))
-        page.locator(GATE).wait_for()
-        before, first = curve(page, "keep"), running.process
-        server.stop(first)
-        set_value(page, "ApoAvatarLoudnessRefocusing", "beta", 0.3)
-        with open(tmp_path / "again.log", "wb") as log:
-            running.process = server.start(first.args, log, server.comfyui_variables(layout))
-        try:
-            running.wait_until_ready()
-            set_value(page, "ApoAvatarLoudnessRefocusing", "beta", 0.2)
-            page.wait_for_function(
-                "before => ![null, before].includes(document.querySelector('.apoavatar-gate [data-curve=keep]')?.getAttribute('points'))",
-                arg=before,
-            )
-            run(page)
-            page.wait_for_function("document.querySelector('.apoavatar-gate').textContent.includes('last run')")
-            assert not [complaint for complaint in page.complaints if "apoavatar" in complaint.lower()]
-        finally:
-            server.stop(running.process)
