@@ -31,10 +31,14 @@ STRIDE, REACH = 320, 400
 FIRST_STRIDE, FIRST_REACH = 5, 10
 """The same of the first convolution."""
 RATE = 50
+"""Rows of features a second."""
 
 
 class LongHearing:
-    """An AUDIO_ENCODER of wav2vec2 that hears voices of any length. What it heard of those of more than a minute lies in a file without a name, in ComfyUI's temp folder, and is read where it is needed.
+    """An AUDIO_ENCODER of wav2vec2 that hears voices of any length.
+
+    What it heard of those of more than a minute lies in a file without a name, in ComfyUI's temp folder, and is read where it is
+    needed.
     """
 
     def __init__(self, encoder):

@@ -1,4 +1,5 @@
 """ComfyUI's real page in Chromium, served by the real server."""
+import base64
 import contextlib
 import shutil
 import wave
@@ -61,3 +62,17 @@ def hiss(comfy_server, tmp_path) -> str:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(noise.tobytes())
     return comfy_server.upload(tmp_path / "hiss.wav")
+
+
+DROP = """([name, type, data]) => {
+    const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], name, { type }));
+    app.canvas.canvas.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+}"""
+
+
+@pytest.fixture(scope="session")
+def drop():
+    """Drops a file on a page's canvas, as a user does."""
+    return lambda page, name, kind, data: page.evaluate(DROP, [name, kind, base64.b64encode(data).decode()])

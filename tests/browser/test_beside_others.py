@@ -1,5 +1,4 @@
 """The pack in a page that is not its own: graphs that other programs made."""
-import base64
 import io
 import json
 
@@ -11,12 +10,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 EMPTY = "app.loadGraphData({nodes: [], links: [], groups: [], last_node_id: 0, last_link_id: 0, version: 0.4})"
 OURS = "document.querySelectorAll('[class*=apoavatar]').length"
-DROP = """([name, type, data]) => {
-    const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
-    const dataTransfer = new DataTransfer();
-    dataTransfer.items.add(new File([bytes], name, { type }));
-    app.canvas.canvas.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
-}"""
 
 
 def as_json(template: dict) -> tuple[str, str, bytes]:
@@ -32,13 +25,12 @@ def as_picture(template: dict) -> tuple[str, str, bytes]:
 
 
 @pytest.mark.parametrize(("name", "kept"), [("default", as_picture), ("text_to_video_wan", as_json)])
-def test_a_graph_of_another_program_is_as_it_was(lasting_page, comfy_server, name, kept):
+def test_a_graph_of_another_program_is_as_it_was(lasting_page, comfy_server, drop, name, kept):
     """ComfyUI's own templates, dropped on the canvas."""
     page, template = lasting_page, json.loads(comfy_server.get(f"/templates/{name}.json"))
     page.evaluate(EMPTY)
     page.complaints.clear()
-    file, kind, data = kept(template)
-    page.evaluate(DROP, [file, kind, base64.b64encode(data).decode()])
+    drop(page, *kept(template))
     page.wait_for_function("count => app.graph.nodes.length === count", arg=len(template["nodes"]))
     arrived = page.evaluate("app.graph.serialize()")["nodes"]
     found = {node["id"]: node for node in arrived}

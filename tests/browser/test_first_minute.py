@@ -1,5 +1,4 @@
 """What a newcomer does first in ComfyUI's real page: look for the pack, open its app, add its node, drop a film."""
-import base64
 import json
 from pathlib import Path
 
@@ -59,15 +58,7 @@ def test_the_blueprint_is_found_in_the_node_search_and_stands_for_its_graph(page
     assert next(node for node in made if node["class_type"] == "ApoAvatarSampler")["inputs"]["audio_scale"] == 2
 
 
-DROP = """([name, data]) => {
-    const bytes = Uint8Array.from(atob(data), letter => letter.charCodeAt(0));
-    const dataTransfer = new DataTransfer();
-    dataTransfer.items.add(new File([bytes], name, { type: "video/mp4" }));
-    app.canvas.canvas.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
-}"""
-
-
-def test_a_film_dropped_on_the_canvas_gives_its_graph_back(page, comfy_server):
+def test_a_film_dropped_on_the_canvas_gives_its_graph_back(page, comfy_server, drop):
     """A film without sampling, which is kept as `dev.py demo` has its films kept."""
     graph = saved(PORTRAIT)
     prompt = {
@@ -80,7 +71,7 @@ def test_a_film_dropped_on_the_canvas_gives_its_graph_back(page, comfy_server):
     }  # fmt: skip
     (file,) = comfy_server.output_files(comfy_server.wait(comfy_server.submit(prompt, workflow=graph)))
     page.evaluate("app.graph.clear()")
-    page.evaluate(DROP, ["film.mp4", base64.b64encode(comfy_server.fetch(file)).decode()])
+    drop(page, "film.mp4", "video/mp4", comfy_server.fetch(file))
     page.wait_for_function("count => app.graph.nodes.length === count", arg=len(graph["nodes"]))
     arrived = page.evaluate("app.graph.serialize()")
     assert sorted((node["id"], node["type"], *node["pos"]) for node in arrived["nodes"]) == sorted(

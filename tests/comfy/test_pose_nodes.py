@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from pathlib import Path
 
 import av
 import numpy as np
@@ -22,14 +24,28 @@ def node(comfy):
     return lambda node_id: nodes.NODE_CLASS_MAPPINGS[node_id]
 
 
-@pytest.fixture
-def input_folder(comfy, tmp_path):
+@contextmanager
+def folder_at(kind: str, path: Path):
+    """ComfyUI's input, output or temp folder elsewhere for a while."""
     import folder_paths
 
-    before = folder_paths.get_input_directory()
-    folder_paths.set_input_directory(str(tmp_path))
-    yield tmp_path
-    folder_paths.set_input_directory(before)
+    before = getattr(folder_paths, f"get_{kind}_directory")()
+    put = getattr(folder_paths, f"set_{kind}_directory")
+    put(str(path))
+    yield path
+    put(before)
+
+
+@pytest.fixture
+def input_folder(comfy, tmp_path):
+    with folder_at("input", tmp_path) as folder:
+        yield folder
+
+
+@pytest.fixture
+def temp_folder(comfy, tmp_path):
+    with folder_at("temp", tmp_path) as folder:
+        yield folder
 
 
 def film(frames: int, seed: int = 0, size: int = 256) -> list[dict]:
@@ -117,16 +133,6 @@ def test_a_changed_file_is_read_again(node, input_folder) -> None:
         (input_folder / "list.json").write_text(json.dumps(film(frames)))
         prints.append(node("ApoAvatarLoadOpenPose").fingerprint_inputs("list.json"))
     assert prints[0] != prints[1]
-
-
-@pytest.fixture
-def temp_folder(comfy, tmp_path):
-    import folder_paths
-
-    before = folder_paths.get_temp_directory()
-    folder_paths.set_temp_directory(str(tmp_path))
-    yield tmp_path
-    folder_paths.set_temp_directory(before)
 
 
 def test_the_player_on_render_pose_colours_each_frame_by_its_gate(node, pack, temp_folder) -> None:

@@ -303,13 +303,19 @@ def test_measures_know_a_perfect_and_a_still_film(school) -> None:
     assert measuring.which_hand(swapped, exam.places) == pytest.approx(-1)
 
 
-def test_the_pose_reaches_the_network_where_the_gate_lets_it(school) -> None:
-    """With random weights in every branch: another pose changes what is made, but for a shut gate."""
-    network, exam = new_network(v.BOTH.interaction, True, seed=0), an_exam(school)
+def a_network_that_moves():
+    """With random weights in every branch, also in those that a new one leaves at zero."""
+    network = new_network(v.BOTH.interaction, True, seed=0)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+    return network
+
+
+def test_the_pose_reaches_the_network_where_the_gate_lets_it(school) -> None:
+    """Another pose changes what is made, but for a shut gate."""
+    network, exam = a_network_that_moves(), an_exam(school)
     made = {mode: modes.make(network, school.latents, exam, mode, 0) for mode in modes.MODES}
     assert made[modes.FREE].shape == exam.places.shape
     assert not np.allclose(made[modes.HARD], made[modes.MISFIT], atol=1e-4)
@@ -318,11 +324,7 @@ def test_the_pose_reaches_the_network_where_the_gate_lets_it(school) -> None:
 
 
 def test_a_voice_is_worth_what_another_one_costs(school) -> None:
-    network, exam = new_network(v.BOTH.interaction, True, seed=0), an_exam(school)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+    network, exam = a_network_that_moves(), an_exam(school)
 
     def worth(heard: modes.Exam) -> float:
         own, another = (modes.hands_loss(network, school.latents, heard, modes.FREE, 0, swapped) for swapped in (False, True))
