@@ -186,3 +186,12 @@ def test_inputs_and_outputs_of_the_pose_nodes_say_what_they_are_for(node) -> Non
     for name in ("LoadOpenPose", "PoseTrack", "RetargetPose", "RenderPose"):
         schema = node(f"ApoAvatar{name}").define_schema()
         assert schema.search_aliases and all(one.tooltip for one in (*schema.inputs, *schema.outputs)), name
+
+
+def test_a_long_player_skips_frames_and_lasts_as_long(pack, temp_folder) -> None:
+    frames = torch.linspace(0, 1, 961).view(-1, 1, 1, 1).expand(-1, 16, 640, 3)
+    (file,) = pack("apoavatar_core.comfyui.player").player(frames, 24.0)["images"]
+    with av.open(str(temp_folder / file["subfolder"] / file["filename"])) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert (container.streams.video[0].average_rate, shown[0].shape[:2]) == (8, (8, 320))
+    assert [picture.mean() / 255 for picture in shown] == pytest.approx(np.linspace(0, 1, 321), abs=0.03)
