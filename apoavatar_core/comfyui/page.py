@@ -126,20 +126,22 @@ def heard(path: Path, name: str, changed: int, size: int) -> HeardVoice:
     """The voice in a file; `changed` and `size` tell one content from another."""
     try:
         seconds = duration(path)
-        waveform, rate = load(os.fspath(path)) if seconds <= LONGEST else (None, None)
+        waveform, rate = load(os.fspath(path)) if seconds is not None and seconds <= LONGEST else (None, None)
     except (OSError, ValueError, av.error.FFmpegError) as error:
         raise ValueError(f"No sound can be read from {name}: choose another file.") from error
+    if seconds is None:
+        raise ValueError(f"{name} does not say how long it is: its gate is shown after a run.")
     if waveform is None:
         raise ValueError(f"{name} is longer than {LONGEST // 60} minutes: its gate is shown after a run.")
     return heard_voice(waveform, rate)
 
 
-def duration(path: Path) -> float:
-    """Seconds of a file's sound as the file says, infinite where it does not."""
+def duration(path: Path) -> float | None:
+    """Seconds of a file's sound as the file says, None where it does not."""
     with av.open(os.fspath(path)) as container:
         stream = container.streams.audio[0] if container.streams.audio else None
         if stream is None:
             raise ValueError("no sound")
         if stream.duration is not None:
             return float(stream.duration * stream.time_base)
-        return math.inf if container.duration is None else container.duration / av.time_base
+        return None if container.duration is None else container.duration / av.time_base

@@ -40,6 +40,7 @@ def test_the_examples_voice_is_known_without_a_file(comfy_server):
         ({"file": "/etc/hostname"}, "'/etc/hostname' is not in ComfyUI's input folder: choose the audio again."),
         ({"file": "presenter.png"}, "No sound can be read from presenter.png: choose another file."),
         ({"file": "hours.wav"}, "hours.wav is longer than 10 minutes: its gate is shown after a run."),
+        ({"file": "empty.wav"}, "empty.wav does not say how long it is: its gate is shown after a run."),
         ({"file": "speech.wav", "alpha": "nan"}, "alpha is 'nan': give a number."),
         ({"file": "speech.wav", "tau": "0"}, "tau is 0.0; use a number above 0 (the paper uses 8)."),
         ({"file": "speech.wav", "frames": "1e6"}, "frames is 1e+06: a gate of up to 10 minutes is shown before a run."),
@@ -48,10 +49,11 @@ def test_the_examples_voice_is_known_without_a_file(comfy_server):
 def test_what_has_no_gate_is_told_in_a_sentence(comfy_server, tmp_path, query, sentence):
     for asset in ("speech.wav", "presenter.png"):
         comfy_server.upload(ASSETS / asset)
-    with wave.open(str(tmp_path / "hours.wav"), "wb") as file:
-        file.setparams((1, 1, 1000, 0, "NONE", ""))
-        file.writeframes(bytes(601_000))
-    comfy_server.upload(tmp_path / "hours.wav")
+    for name, samples in (("hours.wav", 601_000), ("empty.wav", 0)):
+        with wave.open(str(tmp_path / name), "wb") as file:
+            file.setparams((1, 1, 1000, 0, "NONE", ""))
+            file.writeframes(bytes(samples))
+        comfy_server.upload(tmp_path / name)
     assert ask(comfy_server, "gate", **query) == {"error": sentence}
 
 
