@@ -1,6 +1,7 @@
 """ComfyUI's real page in Chromium, served by the real server."""
 import base64
 import contextlib
+import functools
 import shutil
 import wave
 
@@ -41,9 +42,15 @@ def visited(chromium, comfy_server):
 
 
 @pytest.fixture
-def page(chromium, comfy_server):
+def visit(chromium):
+    """Opens the page of a server, for as long as its context lasts."""
+    return functools.partial(visited, chromium)
+
+
+@pytest.fixture
+def page(visit, comfy_server):
     """A page of the test's own."""
-    with visited(chromium, comfy_server) as page:
+    with visit(comfy_server) as page:
         yield page
 
 
