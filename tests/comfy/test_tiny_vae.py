@@ -105,6 +105,36 @@ def test_a_run_starts_from_a_file_of_its_width(settings, network, tmp_path) -> N
         build_vae(8, path)
 
 
+def test_the_decoder_alone_learns_under_latents_that_stay(prepared, settings, network, tmp_path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from apoavatar_core.comfyui import loading
+    from apoavatar_core.tiny.vae.export import export_run
+    from apoavatar_core.tiny.vae.training import VAETrainer, train
+
+    bank, start, written = prepared.parent / "bank", tmp_path / "start.safetensors", tmp_path / "written.safetensors"
+    save_file({name: tensor.half() for name, tensor in network.state_dict().items()}, start)
+    config = changed(settings, start=start, trained="decoder")
+    # From its own state a run goes on without the file that it began with.
+    first = VAETrainer(config, bank, tmp_path)
+    first.train_step()
+    first.save()
+    train(changed(config, start=tmp_path / "gone.safetensors"), bank, None, tmp_path)
+    export_run(config, bank, tmp_path, written)
+
+    before, after = load_file(start), load_file(written)
+    latents = {name for name in before if name.startswith(("encoder.", "conv1."))}
+    assert len(latents) > 20 and all(torch.equal(after[name], before[name]) for name in latents)
+    kernels = {name for name in before.keys() - latents if name.endswith("weight")}
+    assert len(kernels) > 20 and not any(torch.equal(after[name], before[name]) for name in kernels)
+    clip = torch.rand(5, 16, 16, 3)
+    ours, theirs = (loading.load_vae(path) for path in (start, written))
+    latent = ours.encode(clip)
+    assert torch.equal(theirs.encode(clip), latent) and not torch.equal(theirs.decode(latent), ours.decode(latent))
+    with pytest.raises(ValueError, match="trained: decoder wants the file whose encoder stays as it is: name it in start"):
+        changed(config, start=None)
+
+
 def test_the_command_measures_a_file(prepared, network, tmp_path, capsys) -> None:
     from safetensors.torch import save_file
 

@@ -339,7 +339,10 @@ def test_the_shipped_recipes_can_be_read(training, folder) -> None:
     from apoavatar_core.tiny.vae.config import VAETrainingConfig
     from apoavatar_core.training.config import TrainingConfig
 
-    kinds = {"recipe": Recipe, "tiny_vae": VAETrainingConfig, "tiny_vae_continued": VAETrainingConfig, "tiny_keypoints": KeypointTrainingConfig}
+    kinds = {
+        "recipe": Recipe, "tiny_vae": VAETrainingConfig, "tiny_vae_continued": VAETrainingConfig,
+        "tiny_vae_decoder": VAETrainingConfig, "tiny_keypoints": KeypointTrainingConfig,
+    }
     recipes = sorted((ROOT / "apoavatar_core" / folder / "configs").iterdir())
     assert len(recipes) >= 3 and {path.suffix for path in recipes} == {".yaml"}
     for path in recipes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -36,8 +36,10 @@ class VAEStage(Settings):
 class VAETrainingConfig(Settings):
     """One run, of a VAE of width `dim`.
 
-    start: file of the weights that it begins with; without it they are new. latent_noise: deviation of the noise that
-    the decoder sees. latent_penalty: weight of the latents' mean square in the loss;
+    start: file of the weights that it begins with; without it they are new. trained: `decoder` leaves the encoder of
+    `start`, and so the latents and their statistics, as they are to the bit: what was trained on them keeps fitting;
+    without it everything learns. latent_noise: deviation of the noise that the decoder sees, in the latents' units
+    (an exported file's latents have Wan's published deviations, not 1). latent_penalty: weight of the latents' mean square in the loss;
     motion_weight: of what changes between frames. moving_share: of the crops, centred on a wrist in fast motion;
     detail_share: of the others, on a mouth or a wrist. average: decay of the average of the weights, which is what a
     run measures and writes. compile_norms: wants a C++ compiler and saved a sixth of an image step and a third of a
@@ -46,6 +48,7 @@ class VAETrainingConfig(Settings):
 
     dim: Count = 16
     start: Path | None = None
+    trained: Literal["decoder"] | None = None
     stages: Annotated[tuple[VAEStage, ...], Filled]
     latent_noise: NotNegative = 0.1
     latent_penalty: NotNegative = 1e-3
@@ -57,6 +60,12 @@ class VAETrainingConfig(Settings):
     save_every: Count = 50
     measure_every: Count = 500
     seed: WholeNumber = 0
+
+    @model_validator(mode="after")
+    def has_an_encoder(self) -> VAETrainingConfig:
+        if self.trained and self.start is None:
+            raise ValueError("trained: decoder wants the file whose encoder stays as it is: name it in start")
+        return self
 
     def stage_at(self, step: int) -> tuple[VAEStage, float]:
         """The stage of a step of the run, and its learning rate after 20 steps of warm-up."""

@@ -47,9 +47,14 @@ def export(vae: nn.Module, folder: Path, seeds: list[int], path: Path) -> None:
 
 
 def export_run(config: VAETrainingConfig, folder: Path, run: Path, path: Path) -> None:
-    """Write the averaged VAE of a run, with its latents' statistics on clips of the bank in `folder`.
+    """Write the averaged VAE of a run, with its latents' statistics on clips of the bank in `folder`; where the decoder
+    alone learned, the latents are the start's and stay so.
 
     Raises:
         ValueError: the run has no state yet, or one of other settings.
     """
-    export(averaged_vae(config, run), folder, seeds_in(folder)[:6], path)
+    vae = averaged_vae(config, run)
+    if config.trained == "decoder":
+        write(path, vae.state_dict())
+    else:
+        export(vae, folder, seeds_in(folder)[:6], path)

@@ -34,6 +34,12 @@ def build(dim: int, start: Path | None) -> nn.Module:
     return vae
 
 
+def freeze_encoder(vae: nn.Module) -> None:
+    """Let nothing learn that latents are made with: the encoder and the convolution behind it."""
+    vae.encoder.requires_grad_(False)
+    vae.conv1.requires_grad_(False)
+
+
 def initialize_vae(vae: nn.Module) -> None:
     """Start as an image autoencoder that holds each frame still in time, with quiet residual branches."""
     for name, parameter in vae.named_parameters():

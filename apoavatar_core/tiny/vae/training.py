@@ -31,7 +31,7 @@ from .config import VAETrainingConfig
 from .crops import sample_crops
 from .losses import reconstruction_loss
 from .measure import measure
-from .start import build
+from .start import build, freeze_encoder
 
 STATES = "state"
 LOG = "log.jsonl"
@@ -73,6 +73,8 @@ class VAETrainer:
         torch.manual_seed(config.seed)
         self.device = training_device()
         self.vae = build(config.dim, None if saved else config.start).to(self.device)
+        if config.trained == "decoder":
+            freeze_encoder(self.vae)
         if config.compile_norms:
             trainable.compile_norms(self.vae)
         self.parameters = dict(self.vae.named_parameters())
