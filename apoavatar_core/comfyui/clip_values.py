@@ -9,7 +9,6 @@ from typing import Any
 
 import comfy.model_management
 import torch
-from comfy.latent_formats import Wan22
 from comfy_extras.nodes_wan import Wan22ImageToVideoLatent
 
 from ..conditioning.clip import ClipShape
@@ -29,6 +28,7 @@ from ..conditioning.voice import Voice, voice_windows
 from ..grid import latent_frames
 from . import conditions
 from .pictures import drawn, fitted
+from .wan import begins_with_portrait
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def portrait_in(clip: ClipShape, vae, image: torch.Tensor | None, clip_vision_ou
     in the latent itself, others in an image condition beside it, and those with a `ref_conv` in a frame of tokens of its own.
     """
     values = {} if clip_vision_output is None else {"clip_vision_output": clip_vision_output}
-    if vae.latent_channels == Wan22.latent_channels:
+    if begins_with_portrait(vae.latent_channels):
         first = None if image is None else image[:1, ..., :3]
         return Portrait(Wan22ImageToVideoLatent.execute(vae, clip.width, clip.height, clip.frames, 1, first).result[0], values)
     if image is not None:

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from ..grid import LATENT_CHANNELS, MASK_CHANNELS
 from .attaching import attach, transformer_options
 from .loading import existing, patcher_of
+from .wan import begins_with_portrait
 
 
 def compile_norms(vae: nn.Module) -> None:
@@ -73,14 +74,18 @@ def load_vae(path: Path) -> nn.Module:
     return vae
 
 
-def new_dit(dimensions: dict[str, int], text_dim: int, text_len: int, reference: bool = False) -> nn.Module:
-    """Wan's image-to-video DiT with ComfyUI's own code and random weights: 16 noisy channels, 4 of mask and 16 of
-    reference in. dimensions: dim, ffn_dim, num_heads, num_layers. reference: with a `ref_conv`.
+def new_dit(
+    dimensions: dict[str, int], text_dim: int, text_len: int, reference: bool = False, channels: int = LATENT_CHANNELS
+) -> nn.Module:
+    """Wan's image-to-video DiT with ComfyUI's own code and random weights, for latents of `channels` channels. In go the noisy
+    ones, 4 of mask and those of the reference; or the noisy ones alone where the portrait is among them (`begins_with_portrait`).
+    dimensions: dim, ffn_dim, num_heads, num_layers. reference: with a `ref_conv`.
     """
     dit = WanModel(
         operations=nn,
-        in_dim=2 * LATENT_CHANNELS + MASK_CHANNELS,
-        in_dim_ref_conv=LATENT_CHANNELS if reference else None,
+        in_dim=channels if begins_with_portrait(channels) else 2 * channels + MASK_CHANNELS,
+        out_dim=channels,
+        in_dim_ref_conv=channels if reference else None,
         text_dim=text_dim,
         text_len=text_len,
         **dimensions,

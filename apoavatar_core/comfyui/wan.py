@@ -2,8 +2,8 @@
 
 Its size (`refuse_other_backbones`), its grid (`by_frame`), the two places where the adapter acts (`before_blocks`,
 `after_text_attention`), how its noise and its image condition lie in one tensor (`with_addition_to_image`,
-`held_latents`, `with_leading`), and whether it looks at the portrait through CLIP vision (`has_clip_vision`) or in a frame
-of tokens of its own (`has_reference_frame`).
+`held_latents`, `with_leading`), and whether it looks at the portrait through CLIP vision (`has_clip_vision`), in a frame
+of tokens of its own (`has_reference_frame`) or as the clip's first latent (`begins_with_portrait`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,30 @@ from comfy.ldm.wan.model import WanModel
 from comfy.model_patcher import ModelPatcher
 
 from ..adapters import AdapterConfig
-from ..grid import MASK_CHANNELS
+from ..grid import LATENT_CHANNELS, MASK_CHANNELS
 
 NO_CLIP_VISION = (
     "This Wan model can look at the portrait through CLIP vision too: connect CLIP Vision Encode to clip_vision_output."
 )
 
 
-def latent_format() -> comfy.latent_formats.LatentFormat:
-    """How Wan 2.1's models and all that this project trains normalise their latents."""
-    return comfy.latent_formats.Wan21()
+def latent_format(channels: int = LATENT_CHANNELS) -> comfy.latent_formats.LatentFormat:
+    """How Wan's models normalise latents of so many channels: 16, or the 48 of Wan 2.2's 5B model.
+
+    Raises:
+        ValueError: no VAE of Wan's makes such latents.
+    """
+    formats = {known.latent_channels: known for known in (comfy.latent_formats.Wan21, comfy.latent_formats.Wan22)}
+    if channels not in formats:
+        raise ValueError(f"no Wan VAE makes latents of {channels} channels: use one of {' or '.join(map(str, formats))}")
+    return formats[channels]()
+
+
+def begins_with_portrait(channels: int) -> bool:
+    """Whether models of latents of so many channels are given the portrait as a clip's first latent, clean and at the time 0,
+    as Wan 2.2's 5B is, and not in an image condition beside the noise.
+    """
+    return channels == comfy.latent_formats.Wan22.latent_channels
 
 
 def network_of(model: ModelPatcher) -> WanModel:
@@ -109,6 +123,11 @@ def with_addition_to_image(x: torch.Tensor, addition: torch.Tensor) -> torch.Ten
     """x [B, noise + condition, T_lat, h, w] with `addition` [B, condition, T_lat or 1, h, w] in its image condition."""
     channels = addition.shape[1]
     return torch.cat([x[:, :-channels], x[:, -channels:] + addition], dim=1)
+
+
+def held_frames(image_condition: torch.Tensor) -> torch.Tensor:
+    """Which latent frames an image condition [B, 4 + C, T_lat, h, w] gives: bool [B, T_lat]."""
+    return image_condition[:, :MASK_CHANNELS].amin((1, 3, 4)) > 0
 
 
 def held_latents(x: torch.Tensor, image_condition: torch.Tensor | None) -> torch.Tensor:

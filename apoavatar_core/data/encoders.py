@@ -46,7 +46,7 @@ class Encoders:
         return loading.audio_encoder_kind(self.audio_encoder)
 
     def videos(self, films: np.ndarray) -> Tensor:
-        """[B, T, H, W, 3] in 0 … 255 → latents [B, 16, T_lat, h, w], not normalised.
+        """[B, T, H, W, 3] in 0 … 255 → latents [B, C, T_lat, h, w], not normalised.
 
         Give it more than one film: a batch of one takes PyTorch's slow 3-D convolution on CPUs, ten times as long.
         """

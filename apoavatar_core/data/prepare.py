@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.safe_file import write_tensors
+from ..conditioning.clip import refuse_parts_of_tokens
 from ..conditioning.pose import grouped_frames
 from ..pose import canvas_size, from_frame, in_middle_of, render_pose
 from ..refocusing import RefocusingConfig
@@ -37,7 +38,7 @@ def settings_for(format: ClipFormat, encoders: Encoders) -> Settings:
 def prepare_clip(
     stored: StoredClip, latents: Tensor, reference: Tensor, encoders: Encoders, settings: Settings
 ) -> dict[str, Tensor]:
-    """All tensors of one clip; latents [16, T_lat, h, w] are in the VAE's own scale."""
+    """All tensors of one clip; latents [C, T_lat, h, w] are in the VAE's own scale."""
     frames, height, width = stored.frames.shape[:3]
     people = [
         in_middle_of(from_frame(frame), canvas_size(frame) or (width, height), width, height) for frame in stored.keypoints
@@ -72,8 +73,9 @@ def prepare(
     that cannot be read are named, skipped and counted.
 
     Raises:
-        ValueError: other settings made those already there.
+        ValueError: other settings made those already there, or the clips' size does not fill the VAE's tokens.
     """
+    refuse_parts_of_tokens(source.format.width, source.format.height, encoders.vae.spacial_compression_encode())
     settings = settings_for(source.format, encoders)
     refuse_other_settings(out, settings)
     out.mkdir(parents=True, exist_ok=True)

@@ -16,11 +16,12 @@ from .settings import prepared_files, read_settings
 
 class PreparedClips:
     """The clips of a folder, in the order of their names, or those of the folders in it, each with a frame rate of its own.
-    Latents come out as Wan's latent format normalises them.
+    Latents come out as the latent format of their VAE normalises them.
 
     Attributes:
         settings: what made all of them, but for the frame rate.
         width, height: of their pictures, in pixels.
+        channels, pixels_per_latent: of their latents.
         rates: lowest and highest frame rate.
         lengths: latent frames of each.
 
@@ -29,7 +30,6 @@ class PreparedClips:
     """
 
     def __init__(self, folder: Path):
-        self.latent_format = latent_format()
         self.paths = prepared_files(folder) or [path for inner in sorted(folder.glob("*/")) for path in prepared_files(inner)]
         if not self.paths:
             raise ValueError(f"data: {folder} holds no prepared clips; write them with `prepare`")
@@ -37,8 +37,10 @@ class PreparedClips:
             made = [read_settings(path) for path in self.paths]
         except ValueError as error:
             raise ValueError(f"data: {error}") from None
-        self.settings = made[0][0]
+        self.settings, (self.channels, _, _, columns) = made[0]
+        self.latent_format = latent_format(self.channels)
         self.width, self.height = self.settings.width, self.settings.height
+        self.pixels_per_latent = self.width // columns
         rate_of = {path.parent: settings.fps for path, (settings, _) in zip(reversed(self.paths), reversed(made))}
         self.rates = min(rate_of.values()), max(rate_of.values())
         for path, (settings, _) in zip(self.paths, made):
@@ -47,7 +49,7 @@ class PreparedClips:
                 raise ValueError(
                     f"data: {path} was prepared with {difference} as {self.paths[0].name}: give each its own folder"
                 )
-        self.lengths = np.array([length for _, length in made])
+        self.lengths = np.array([shape[1] for _, shape in made])
 
     @property
     def audio_encoder(self) -> str:
@@ -67,7 +69,7 @@ class PreparedClips:
 
     def clip(self, index: int, latent_frames: int, start: int = 0) -> dict[str, Tensor]:
         """`latent_frames` latent frames of one clip from its latent frame `start` on, in float32: latents and reference
-        [16, T_lat, h, w], audio [8, T_lat, D], pose [12, T_lat, H, W] in 0 … 1, mouth [T_lat, h, w], posed (0 when no pose
+        [C, T_lat, h, w], audio [8, T_lat, D], pose [12, T_lat, H, W] in 0 … 1, mouth [T_lat, h, w], posed (0 when no pose
         is known), dropout p_t [T], text, speaking_text and null_text, the embedding of "" [L, d], and, where a CLIP vision
         model looked at it, portrait [257, 1280].
 

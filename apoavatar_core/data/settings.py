@@ -71,15 +71,15 @@ def prepared_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("[!.]*.safetensors"))
 
 
-def read_settings(path: Path) -> tuple[Settings, int]:
-    """What made a prepared clip, and how many latent frames it has.
+def read_settings(path: Path) -> tuple[Settings, tuple[int, int, int, int]]:
+    """What made a prepared clip, and the shape of its latents [C, T_lat, h, w].
 
     Raises:
         ValueError: the file is broken, or another version wrote it.
     """
     try:
         with safe_open(str(path), "pt") as file:
-            written, latent_frames = file.metadata() or {}, file.get_slice("latents").get_shape()[1]
+            written, shape = file.metadata() or {}, tuple(file.get_slice("latents").get_shape())
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} cannot be read ({error}); delete it and run `prepare` again") from None
     try:
@@ -88,4 +88,4 @@ def read_settings(path: Path) -> tuple[Settings, int]:
         settings = None
     if settings is None or settings.version != VERSION:
         raise ValueError(f"another version wrote {path}: run `prepare` again, into another folder")
-    return settings, latent_frames
+    return settings, shape

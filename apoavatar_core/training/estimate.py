@@ -14,9 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from ..grid import LATENT_CHANNELS, PIXELS_PER_LATENT, latent_frames, video_frames
+from ..comfyui import trainable
+from ..comfyui.wan import latent_format
+from ..conditioning.clip import refuse_parts_of_tokens
+from ..grid import LATENT_CHANNELS, latent_frames, video_frames
 from .branches import branch_of
-from .config import TrainingConfig
+from .config import Backbone, TrainingConfig
 from .examples import Batch, ExampleSource
 from .model import FlowMatching, planned_model
 from .optimizers import build_optimizers
@@ -57,13 +60,20 @@ class Estimate:
 
 
 class PlannedClips:
-    """In place of `PreparedClips`: clips of one size as `prepare` would write them with Wan's encoders."""
+    """In place of `PreparedClips`: clips of one size as `prepare` would write them with Wan's encoders, of which the VAE makes
+    latents of `channels` channels.
+
+    Raises:
+        ValueError: the size does not fill the VAE's tokens.
+    """
 
     audio_encoder, audio_width = WAV2VEC2
     rates = (24.0, 24.0)
 
-    def __init__(self, width: int, height: int, frames: int):
-        self.width, self.height = width, height
+    def __init__(self, width: int, height: int, frames: int, channels: int):
+        self.width, self.height, self.channels = width, height, channels
+        self.pixels_per_latent = latent_format(channels).spacial_downscale_ratio
+        refuse_parts_of_tokens(width, height, self.pixels_per_latent)
         self.lengths = np.array([latent_frames(frames)])
 
     def of_length(self, latent_frames: int) -> np.ndarray:
@@ -78,9 +88,8 @@ class PlannedClips:
 
     def clip(self, index: int, latent_frames: int, start: int = 0) -> dict[str, Tensor]:
         """Zeros in the shapes of `PreparedClips.clip`."""
-        latents = (
-            LATENT_CHANNELS, latent_frames, self.height // PIXELS_PER_LATENT, self.width // PIXELS_PER_LATENT,
-        )
+        stride = self.pixels_per_latent
+        latents = (self.channels, latent_frames, self.height // stride, self.width // stride)
         shapes = {
             "latents": latents,
             "reference": latents,
@@ -130,9 +139,10 @@ def estimate(config: TrainingConfig, width: int, height: int, frames: int, proce
     """What the run would take with Wan's encoders on clips of this size, split by FSDP where there are more processes.
 
     Raises:
-        ValueError: the backbone's file is missing or no Wan model, a stage wants longer clips, or a batch does not divide.
+        ValueError: the backbone's file is missing or no Wan model, a stage wants longer clips, the size does not fill the
+            VAE's tokens, or a batch does not divide.
     """
-    clips = PlannedClips(width, height, frames)
+    clips = PlannedClips(width, height, frames, latent_channels(config.backbone))
     stage = max(config.stages, key=lambda stage: stage.batch * stage.latent_frames)
     if stage.batch % processes:
         raise ValueError(f"stages: a batch of {stage.batch} does not divide among {processes} processes")
@@ -154,6 +164,18 @@ def estimate(config: TrainingConfig, width: int, height: int, frames: int, proce
             frozen += parameter.numel()
     host = sum(parameter.numel() for parameter in model.parameters()) * torch.float32.itemsize
     return Estimate(dict(learned), frozen, kept, passing, flops.get_total_flops(), host, saved)
+
+
+def latent_channels(backbone: Backbone) -> int:
+    """Of the VAE that belongs to a backbone; a new one is planned as Wan 2.1's are.
+
+    Raises:
+        ValueError: its file is missing or no Wan model.
+    """
+    if backbone.file is None:
+        return LATENT_CHANNELS
+    with torch.device("meta"):
+        return trainable.planned_dit(backbone.file).out_dim
 
 
 def count_memory(model: FlowMatching, batch: Batch, config: TrainingConfig) -> tuple[int, int, int]:

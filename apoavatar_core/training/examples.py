@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..adapters.pose_adapter import group_by_latent_frame
 from ..comfyui.conditions import AUDIO, POSE, POSE_GATE, REFERENCE_LATENT, with_nulls
-from ..comfyui.wan import with_leading
+from ..comfyui.wan import begins_with_portrait, with_leading
 from ..data.prepared import PreparedClips
 from ..flow_matching import sample_sigma
 from ..grid import MASK_CHANNELS
@@ -29,11 +29,11 @@ from .states import draw_leading, draw_state
 class Batch:
     """Conditions, noise and target of one step, nulls already in place.
 
-    data, noise: [B, 16, T_lat, h, w]; sigma: [B]; mouth: 1 where the mouth is [B, T_lat, h, w]. conditions: of the
+    data, noise: [B, C, T_lat, h, w]; sigma: [B]; mouth: 1 where the mouth is [B, T_lat, h, w]. conditions: of the
     model's forward call, by the names of its keyword arguments: context [B, L, d]; c_concat, mask and reference
-    [B, 20, T_lat, h, w]; reference_latent, the portrait alone [B, 16, h, w]; clip_fea, the CLIP vision embedding of the portrait
-    [B, 257, 1280], where the clips have one; and the adapter's own, as `comfyui.conditions` names them. A single example has
-    no dimension B.
+    [B, 4 + C, T_lat, h, w]; reference_latent, the portrait alone [B, C, h, w]; clip_fea, the CLIP vision embedding of the
+    portrait [B, 257, 1280], where the clips have one; and the adapter's own, as `comfyui.conditions` names them. A single
+    example has no dimension B.
     """
 
     data: Tensor
@@ -83,8 +83,11 @@ class ExampleSource:
         return random_numbers(self.seed, Purpose.ORDER, epoch).permutation(self._of_length(latent_frames))
 
     def state_at(self, position: int) -> frozenset[str]:
-        """The modalities that the example keeps."""
-        return draw_state(self.conditions.states, random_numbers(self.seed, Purpose.STATE, position))
+        """The modalities that the example keeps. A portrait that is the clip's first latent stays in every state, as a latent
+        that is held does at inference; `leading_at` says whether there is one.
+        """
+        kept = draw_state(self.conditions.states, random_numbers(self.seed, Purpose.STATE, position))
+        return kept | {"image"} if begins_with_portrait(self.clips.channels) else kept
 
     def leading_at(self, position: int) -> int:
         """How many of the example's first latents are given."""
@@ -150,7 +153,7 @@ class ExampleSource:
 
 
 def image_condition(reference: Tensor, given: bool) -> Tensor:
-    """[20, T_lat, h, w] from the latents of a film that shows the portrait and then grey [16, T_lat, h, w]: its first frame is
+    """[4 + C, T_lat, h, w] from the latents of a film that shows the portrait and then grey [C, T_lat, h, w]: its first frame is
     given, or grey too, as in the context windows from the middle of a clip.
     """
     mask = torch.zeros(MASK_CHANNELS, *reference.shape[1:])

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from ..adapters import AdapterConfig, ApoAvatarAdapter
 from ..checkpoints.adapter_file import read_adapter
 from ..comfyui import trainable
-from ..comfyui.wan import has_clip_vision, has_reference_frame, held_latents
+from ..comfyui.wan import begins_with_portrait, has_clip_vision, has_reference_frame, held_frames, held_latents
 from ..data.prepared import PreparedClips
 from ..flow_matching import flow_matching_loss, interpolate
-from ..grid import MASK_CHANNELS, video_frames
+from ..grid import video_frames
 from .branches import branch_of
 from .config import Dimensions, Loss, NewAdapter, TrainingConfig
 from .examples import Batch
@@ -38,18 +38,23 @@ class FlowMatching(nn.Module):
         self.options = trainable.attached(dit, adapter)
 
     def velocity(self, batch: Batch, noisy: Tensor, sigma: Tensor) -> Tensor:
-        """noise − data as the model predicts it for x_σ [B, 16, T_lat, h, w] at σ [B], in float32. Of latents that the adapter
-        holds it is what leads to them: they are predicted as themselves.
+        """noise − data as the model predicts it for x_σ [B, C, T_lat, h, w] at σ [B], in float32. Of latents that adapter or
+        backbone hold it is what leads to them: they are predicted as themselves.
         """
         conditions = dict(batch.conditions)
         concat = conditions.pop("c_concat")
-        given = held_latents(noisy, concat) if self.adapter.config.holds_reference else noisy
-        # A text-to-video backbone takes no reference.
-        seen = noisy if self.dit.in_dim == noisy.shape[1] else torch.cat([given, concat], dim=1)
-        predicted = self.dit(seen, sigma * TIMESTEP_SCALE, transformer_options=self.options, **conditions).float()
-        if not self.adapter.config.holds_reference:
-            return predicted
-        return held_velocity(predicted, noisy, concat, sigma)
+        alone = begins_with_portrait(noisy.shape[1])
+        holds = alone or self.adapter.config.holds_reference
+        given = held_latents(noisy, concat) if holds else noisy
+        time = sigma * TIMESTEP_SCALE
+        if alone:  # what is given has no noise, and each latent frame is told its own
+            seen, time = given, time[:, None] * ~held_frames(concat)
+        elif self.dit.in_dim == noisy.shape[1]:  # a text-to-video backbone takes no reference
+            seen = noisy
+        else:
+            seen = torch.cat([given, concat], dim=1)
+        predicted = self.dit(seen, time, transformer_options=self.options, **conditions).float()
+        return held_velocity(predicted, noisy, concat, sigma) if holds else predicted
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss, a scalar."""
@@ -63,10 +68,9 @@ class FlowMatching(nn.Module):
 
 
 def held_velocity(predicted: Tensor, noisy: Tensor, image_condition: Tensor, sigma: Tensor) -> Tensor:
-    """The velocity [B, 16, T_lat, h, w] with what leads from x_σ to the latents in the place of those that are held."""
+    """The velocity [B, C, T_lat, h, w] with what leads from x_σ to the latents in the place of those that are held."""
     towards = (noisy - held_latents(noisy, image_condition)) / sigma.view(-1, 1, 1, 1, 1)
-    held = image_condition[:, :MASK_CHANNELS].amin(1, keepdim=True) > 0
-    return torch.where(held, towards, predicted)
+    return torch.where(held_frames(image_condition)[:, None, :, None, None], towards, predicted)
 
 
 def build_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
@@ -106,15 +110,30 @@ def planned_model(config: TrainingConfig, clips: PreparedClips) -> FlowMatching:
 
 
 def new_backbone(dimensions: Dimensions, clips: PreparedClips) -> nn.Module:
-    """A DiT with random weights that takes the clips' texts."""
+    """A DiT with random weights that takes the clips' latents and texts.
+
+    Raises:
+        ValueError: it shall see the portrait beside the video, and the clips begin with it.
+    """
+    if dimensions.reference and begins_with_portrait(clips.channels):
+        raise ValueError("backbone.new.reference: models of this VAE are given the portrait as the first latent; leave it out")
     text = clips.clip(0, int(clips.lengths[0]))["text"]
     sizes = dict(dimensions)
     reference = sizes.pop("reference")
-    return trainable.new_dit(sizes, *reversed(text.shape), reference=reference)
+    return trainable.new_dit(sizes, *reversed(text.shape), reference=reference, channels=clips.channels)
 
 
 def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module) -> FlowMatching:
-    """The model around a backbone, ready to learn what the stages train."""
+    """The model around a backbone, ready to learn what the stages train.
+
+    Raises:
+        ValueError: as `build_model`.
+    """
+    if dit.out_dim != clips.channels:
+        raise ValueError(
+            f"backbone: it works on latents of {dit.out_dim} channels and the clips' have {clips.channels}: prepare them with "
+            "the VAE that belongs to it"
+        )
     clip = clips.clip(0, int(clips.lengths[0]))
     if config.backbone.lora_rank:
         trainable.add_lora(dit, config.backbone.lora_rank)
@@ -125,14 +144,11 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
     window = video_frames(max(stage.latent_frames for stage in config.stages))
     audio = (clips.audio_encoder, clip["audio"].shape[-1])
     leading = config.conditions.leading
-    if leading and set(leading) - {1} and not has_reference_frame(dit):
-        raise ValueError(
-            "conditions.leading: only a backbone with a ref_conv sees the portrait where it is not the first frame; give "
-            "backbone.new `reference: true`, or leave out all but 1"
-        )
+    refuse_other_leading(leading, dit)
     size = {"width": clips.width, "height": clips.height}
     if config.adapter.new:
-        adapter = new_adapter(config.adapter.new, dit, audio, window, clips.rates, size, leading)
+        sizes = {**size, "vae_stride": clips.pixels_per_latent}
+        adapter = new_adapter(config.adapter.new, dit, audio, window, clips.rates, sizes, leading)
     else:
         adapter = adapter_from_file(config.adapter.file, dit, audio, window, size, leading)
     model = FlowMatching(dit, adapter, config.loss)
@@ -140,6 +156,20 @@ def assemble_model(config: TrainingConfig, clips: PreparedClips, dit: nn.Module)
     if config.precision == "bf16":
         keep_frozen_as_computed(dit)
     return model
+
+
+def refuse_other_leading(leading: Mapping[int, float] | None, dit: nn.Module) -> None:
+    """Refuse numbers of given latents with which a backbone would not see the portrait.
+
+    Raises:
+        ValueError: with those that will do.
+    """
+    usable = (0, 1) if begins_with_portrait(dit.out_dim) else (1,)
+    if leading and set(leading) - set(usable) and not has_reference_frame(dit):
+        raise ValueError(
+            "conditions.leading: only a backbone with a ref_conv sees the portrait where it is not the first frame; give "
+            f"backbone.new `reference: true`, or leave out all but {' and '.join(map(str, usable))}"
+        )
 
 
 def new_adapter(
@@ -176,8 +206,10 @@ def new_adapter(
 
 
 def windows_of(dit: nn.Module, leading: Mapping[int, float] | None) -> dict[str, bool | int]:
-    """What an adapter's configuration says of how windows follow each other, as this run trains it."""
-    most = max(leading) if leading else 0
+    """What an adapter's configuration says of how windows follow each other, as this run trains it. A backbone that clips
+    begin with the portrait of holds it by itself.
+    """
+    most = max(leading) if leading and not begins_with_portrait(dit.out_dim) else 0
     return {"holds_reference": most > 0, "leading_latents": most, "reference_latent": has_reference_frame(dit)}
 
 

@@ -51,7 +51,7 @@ class SampleFilms:
         return self.decoded(torch.cat([batch.data[:1], generated]))
 
     def decoded(self, latents: Tensor) -> np.ndarray:
-        """Normalised latents [B, 16, T_lat, h, w] → uint8 [T, H, B·W, 3]."""
+        """Normalised latents [B, C, T_lat, h, w] → uint8 [T, H, B·W, 3]."""
         pictures = self.vae.decode(self.clips.latent_format.process_out(latents.cpu()))
         films = pictures[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy()
         return np.concatenate(list(films), axis=2)

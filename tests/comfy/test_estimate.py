@@ -111,12 +111,31 @@ def test_a_file_is_judged_by_its_header(run, tmp_path) -> None:
             estimated(changed(run, backbone=Backbone(file=path)))
 
 
+def test_clips_for_wan_2_2_5b_are_planned_with_its_vae(run, tmp_path) -> None:
+    from apoavatar_core.comfyui import trainable
+    from apoavatar_core.training.export import export_dit
+
+    work = {}
+    for channels in (16, 48):
+        dit = trainable.new_dit(DIMENSIONS, 4096, 512, channels=channels)
+        path = tmp_path / f"{channels}.safetensors"
+        export_dit(path, dit, dit.state_dict())
+        run = changed(run, backbone=Backbone(file=path))
+        work[channels] = estimated(run, side=128).flops
+    # A token for each 32 pixels and not for each 16: what is counted beside the tokens is the text.
+    assert work[48] < 0.8 * work[16]
+    from apoavatar_core.training.estimate import estimate
+
+    with pytest.raises(ValueError, match="width 80 is not a multiple of 32: use 64 or 96"):
+        estimate(run, 80, 64, 9, 1)
+
+
 def test_a_stage_of_longer_clips_is_refused(run) -> None:
     with pytest.raises(ValueError, match="3 latent frames, and the clips have 2: raise --frames"):
         estimated(run, frames=5)
 
 
-@pytest.mark.parametrize("name", ["wan21_1_3b", "wan21_14b"])
+@pytest.mark.parametrize("name", ["wan21_1_3b", "wan21_14b", "wan22_5b"])
 def test_the_shipped_configurations_can_be_read(name) -> None:
     from apoavatar_core.training.config import read_config
 

@@ -23,6 +23,8 @@ TEXT, SPEAKING, NULL = 1.0, 2.0, 3.0
 class StubClips:
     """Clips whose tensors say which clip and which condition they are; clip k has latents k + 1."""
 
+    channels = 16
+
     def __init__(self, lengths: list[int]):
         self.lengths = np.array(lengths)
         self.paths = [Path(f"clip{number}.safetensors") for number in range(len(lengths))]
@@ -31,7 +33,7 @@ class StubClips:
         return np.nonzero(self.lengths >= latent_frames)[0]
 
     def clip(self, index: int, latent_frames: int, start: int = 0) -> dict[str, Tensor]:
-        latents = (16, latent_frames, 2, 2)
+        latents = (self.channels, latent_frames, 2, 2)
         return {
             "latents": torch.full(latents, index + 1.0),
             "reference": torch.full(latents, 4.0),

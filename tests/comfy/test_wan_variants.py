@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,14 @@ FRAMES, SIDE = 9, 64
 
 def random_tensor(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def randomize(network: nn.Module) -> None:
+    """Small random weights; gains of norms stay near 1."""
+    for number, (name, tensor) in enumerate(network.named_parameters()):
+        gain = name.endswith("gamma") or "norm" in name and name.endswith("weight")
+        tensor.copy_(random_tensor(*tensor.shape, seed=number) * max(tensor[0].numel(), 16) ** -0.5 + gain)
 
 
 def wan(seed: int = 0, **dimensions):
@@ -77,15 +86,21 @@ def vae(pack):
 
 @pytest.fixture(scope="module")
 def wan22_vae(comfy):
-    """ComfyUI's Wan 2.2 VAE at its one size. Its weights are zero, so any picture's latents are the last layer's bias."""
+    """ComfyUI's Wan 2.2 VAE with a narrow network of random weights: its loader knows one width, of which it fills nothing here."""
+    import comfy.model_patcher
     import comfy.sd
     from comfy.ldm.wan.vae2_2 import WanVAE
 
-    with torch.device("meta"):
-        shapes = WanVAE(z_dim=48, temperal_downsample=[False, True, True]).state_dict()
-    tensors = {name: torch.zeros(1, dtype=torch.bfloat16).expand(tensor.shape) for name, tensor in shapes.items()}
-    tensors["conv1.bias"] = torch.arange(96).bfloat16()
-    return comfy.sd.VAE(sd=tensors)
+    told = {
+        "decoder.middle.0.residual.0.gamma": (1024, 1, 1, 1),
+        "decoder.upsamples.0.upsamples.0.residual.2.weight": (1024, 1024, 3, 3, 3),
+    }
+    vae = comfy.sd.VAE(sd={name: torch.zeros(1).expand(shape) for name, shape in told.items()})
+    network = WanVAE(dim=16, dec_dim=16, z_dim=48, temperal_downsample=[False, True, True]).eval()
+    randomize(network)
+    vae.first_stage_model = network.to(vae.vae_dtype)
+    vae.patcher = comfy.model_patcher.CoreModelPatcher(network, vae.device, vae.patcher.offload_device)
+    return vae
 
 
 def test_wan_2_2_5b_takes_its_reference_in_the_latent(pack, wan22_vae) -> None:
@@ -113,6 +128,141 @@ def test_wan_2_2_5b_without_a_reference(pack, wan22_vae) -> None:
     model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=48, out_dim=48), adapter(pack, vae_stride=16))
     made = sampled(pack, model, *conditioned(pack, wan22_vae))["samples"]
     assert made.shape == (1, 48, 3, SIDE // 16, SIDE // 16) and made.isfinite().all()
+
+
+@pytest.fixture(scope="module")
+def clips_of_5b(training, wan22_vae, tmp_path_factory):
+    """Two clips of 9 frames, prepared with Wan 2.2's VAE."""
+    from apoavatar_core.data.clips import ClipBank, draw_bank
+    from apoavatar_core.data.encoders import load_encoders
+    from apoavatar_core.data.prepare import prepare
+
+    wan22_vae.crop_input = False
+    folder = tmp_path_factory.mktemp("5b")
+    draw_bank(folder / "bank", clips=2, frames=FRAMES, size=SIDE, workers=1)
+    prepare(ClipBank(folder / "bank"), folder / "prepared", replace(load_encoders(), vae=wan22_vae))
+    return folder / "prepared"
+
+
+@pytest.fixture
+def run_of_5b(trainer, config, clips_of_5b, tmp_path):
+    """`run_of_5b(**conditions)`: a run of a small model of Wan 2.2 5B's layout with random weights, adapter and LoRA learning."""
+    from apoavatar_core.comfyui import trainable
+    from apoavatar_core.settings import changed
+    from apoavatar_core.training.config import Backbone, Conditions
+    from apoavatar_core.training.export import export_dit
+
+    file = tmp_path / "5b.safetensors"
+    sizes = {"dim": WIDTH, "ffn_dim": WIDTH, "num_heads": HEADS, "num_layers": LAYERS}
+    dit = trainable.new_dit(sizes, text_dim=64, text_len=192, channels=48)
+    randomize(dit)
+    export_dit(file, dit, dit.state_dict())
+
+    def run(**conditions):
+        stage = changed(config.stages[0], train=("audio", "pose", "lora"))
+        backbone = Backbone(file=file, lora_rank=4)
+        return trainer(changed(config, data=clips_of_5b, backbone=backbone, conditions=Conditions(**conditions), stages=(stage,)))
+
+    return run
+
+
+def test_clips_are_prepared_with_wan_2_2_s_vae(clips_of_5b) -> None:
+    from comfy.latent_formats import Wan22
+    from safetensors.torch import load_file
+
+    from apoavatar_core.data.prepared import PreparedClips
+
+    clips = PreparedClips(clips_of_5b)
+    assert (clips.channels, clips.pixels_per_latent) == (48, 16)
+    clip, written = clips.clip(0, 3), load_file(clips.paths[0])
+    assert clip["latents"].shape == clip["reference"].shape == (48, 3, SIDE // 16, SIDE // 16)
+    torch.testing.assert_close(clip["latents"], Wan22().process_in(written["latents"].float()[None])[0])
+    assert clip["mouth"].shape == (3, SIDE // 16, SIDE // 16) and clip["mouth"].any()
+    # The portrait alone is the first latent, whatever follows it.
+    torch.testing.assert_close(clip["reference"][:, 0], clip["latents"][:, 0], atol=0.02, rtol=0.02)
+    assert (clip["reference"][:, 1:] - clip["latents"][:, 1:]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("given", [0, 1], ids=["invented", "portrait"])
+def test_wan_2_2_5b_is_trained_as_comfyui_runs_it(pack, run_of_5b, given) -> None:
+    """After some steps it predicts what ComfyUI's sampler makes of the files with its own mask over the first latent."""
+    import comfy.samplers
+    import comfy.sd
+    from safetensors.torch import load_file
+
+    run = run_of_5b(states={"text_audio_pose": 1.0}, leading={given: 1.0}, whole_pose=1.0)
+    run.run()
+    written, room = run.config.run, pack("apoavatar_core.comfyui")
+    assert sorted(path.name for path in written.glob("*.safetensors")) == ["adapter.safetensors", "lora.safetensors"]
+    settings = run.model.adapter.config
+    assert (settings.vae_stride, settings.backbone_in_channels, settings.holds_reference) == (16, 48, False)
+
+    batch, sigma = run.source.batch(range(1), 3), 0.7
+    noisy = sigma * batch.noise + (1 - sigma) * batch.data
+    with torch.no_grad(), run.average.shown():
+        velocity = run.model.velocity(batch, noisy, torch.tensor([sigma]))
+        loss = run.model(batch)
+    expected = noisy - sigma * velocity
+    if given:
+        torch.testing.assert_close(expected[:, :, 0], batch.data[:, :, 0], atol=1e-4, rtol=1e-4)
+    assert loss.isfinite() and velocity.std() > 0.01
+
+    model = comfy.sd.load_diffusion_model(str(run.config.backbone.file), {"dtype": torch.float32})
+    model, _ = comfy.sd.load_lora_for_models(model, None, load_file(written / "lora.safetensors"), 1.0, 0)
+    model = room.loading.apply_adapter(model, written / "adapter.safetensors")
+    names = (room.conditions.AUDIO, room.conditions.POSE, room.conditions.POSE_GATE)
+    text = [[batch.conditions["context"], {}]]
+    positive = room.conditions.with_conditions(text, {name: batch.conditions[name] for name in names})
+    (guider,) = pack("nodes.sampling").Guider.execute(model, positive, text, 1.0, 1.0, 1.0, 1.0).result
+    mask = torch.ones(1, 1, 3, 1, 1)
+    mask[:, :, 0] = 1 - given
+    latent = model.model.latent_format.process_out(batch.data)
+    with torch.inference_mode():
+        found = guider.sample(
+            batch.noise, latent, comfy.samplers.ksampler("euler"), torch.tensor([sigma, 0.0]), mask if given else None,
+            disable_pbar=True, seed=0,
+        )  # fmt: skip
+    found = model.model.latent_format.process_in(found)
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+def test_a_trained_adapter_of_wan_2_2_5b_makes_a_clip(pack, run_of_5b, wan22_vae) -> None:
+    import comfy.sd
+
+    run = run_of_5b(states={"S1": 0.5, "S4": 0.5}, leading={0: 0.5, 1: 0.5})
+    # The portrait stays where text or voice leave.
+    given = [run.source.example(position, 3).conditions["c_concat"][:4, 0].amin() for position in range(12)]
+    assert [int(value) for value in given] == [run.source.leading_at(position) for position in range(12)] and 0 < sum(given) < 12
+    assert {len(run.source.state_at(position)) for position in range(12)} == {2, 4}
+    run.run()
+    model = comfy.sd.load_diffusion_model(str(run.config.backbone.file), {"dtype": torch.float32})
+    model = pack("apoavatar_core.comfyui.loading").apply_adapter(model, run.config.run / "adapter.safetensors")
+    text = [[random_tensor(1, TEXT_LENGTH, 64, seed=7), {}]]
+    node, portrait = pack("nodes.conditioning").Conditioning, torch.rand(1, SIDE, SIDE, 3)
+    conditions = node.execute(text, text, wan22_vae, VOICE, SIDE, SIDE, FRAMES, 24.0, POSE_FREE, FROM_NOTHING, portrait).result[:3]
+    made = sampled(pack, model, *conditions)["samples"]
+    assert made.shape == (1, 48, 3, SIDE // 16, SIDE // 16) and made.isfinite().all()
+    torch.testing.assert_close(made[:, :, :1], conditions[2]["samples"][:, :, :1], atol=1e-4, rtol=1e-4)
+
+
+def test_what_does_not_fit_wan_2_2_5b_is_refused(run_of_5b, config, trainer, clips_of_5b, wan22_vae, tmp_path) -> None:
+    from apoavatar_core.data.clips import ClipBank
+    from apoavatar_core.data.encoders import load_encoders
+    from apoavatar_core.data.prepare import prepare
+    from apoavatar_core.settings import changed
+
+    with pytest.raises(ValueError, match="leave out all but 0 and 1"):
+        run_of_5b(leading={1: 0.5, 2: 0.5})
+    fitting = run_of_5b().config
+    with pytest.raises(ValueError, match="works on latents of 48 channels and the clips' have 16: prepare them with the VAE"):
+        trainer(changed(fitting, data=config.data))
+    new = changed(config, data=clips_of_5b, backbone=changed(config.backbone, new=changed(config.backbone.new, reference=True)))
+    with pytest.raises(ValueError, match="backbone.new.reference: models of this VAE"):
+        trainer(new)
+    bank = ClipBank(clips_of_5b.parent / "bank")
+    bank.format = replace(bank.format, height=80)
+    with pytest.raises(ValueError, match="height 80 is not a multiple of 32: use 64 or 96"):
+        prepare(bank, tmp_path / "out", replace(load_encoders(), vae=wan22_vae))
 
 
 def test_latents_of_another_vae_are_refused_with_both_sizes(pack, vae) -> None:

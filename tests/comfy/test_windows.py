@@ -247,6 +247,8 @@ def test_a_model_without_such_a_frame_takes_no_notice_of_the_latent(attached) ->
 class RandomClips:
     """One clip of random tensors, longer than the examples, whose latent frames are told apart by their values."""
 
+    channels = 16
+
     def __init__(self, length: int = LENGTH + 3):
         self.lengths, self.paths = np.array([length]), [Path("clip.safetensors")]
 
