@@ -222,7 +222,8 @@ def adapter_from_file(
     leading: Mapping[int, float] | None,
 ) -> ApoAvatarAdapter:
     """An adapter to go on with, in float32. Its window grows to that of the stages; its size, what is held and what it
-    goes on from become what this run trains.
+    goes on from become what this run trains. A warm start from InfiniteTalk holds the portrait, and goes on, in its own way where
+    `leading` is left out.
     """
     config, tensors = read_adapter(path)
     if (config.audio_encoder, config.audio_feature_dim) != audio:
@@ -230,7 +231,10 @@ def adapter_from_file(
             f"adapter: {path} takes audio features of width {config.audio_feature_dim} from {config.audio_encoder}, and the "
             f"clips hold width {audio[1]} from {audio[0]}: prepare the clips with that encoder"
         )
-    adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window), **size, **windows_of(dit, leading)))
+    windows = windows_of(dit, leading)
+    if leading is None and config.holds_reference and not config.leading_latents:
+        windows["holds_reference"] = True
+    adapter = ApoAvatarAdapter(replace(config, window=max(config.window, window), **size, **windows))
     adapter.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     return adapter
 

@@ -86,7 +86,7 @@ def vae(pack):
 
 @pytest.fixture(scope="module")
 def wan22_vae(comfy):
-    """ComfyUI's Wan 2.2 VAE with a narrow network of random weights: its loader knows one width, of which it fills nothing here."""
+    """ComfyUI's Wan 2.2 VAE with a narrow network of random weights; its loader, which knows one width, fills nothing here."""
     import comfy.model_patcher
     import comfy.sd
     from comfy.ldm.wan.vae2_2 import WanVAE
@@ -239,7 +239,8 @@ def test_a_trained_adapter_of_wan_2_2_5b_makes_a_clip(pack, run_of_5b, wan22_vae
     model = pack("apoavatar_core.comfyui.loading").apply_adapter(model, run.config.run / "adapter.safetensors")
     text = [[random_tensor(1, TEXT_LENGTH, 64, seed=7), {}]]
     node, portrait = pack("nodes.conditioning").Conditioning, torch.rand(1, SIDE, SIDE, 3)
-    conditions = node.execute(text, text, wan22_vae, VOICE, SIDE, SIDE, FRAMES, 24.0, POSE_FREE, FROM_NOTHING, portrait).result[:3]
+    shape = (SIDE, SIDE, FRAMES, 24.0, POSE_FREE, FROM_NOTHING)
+    conditions = node.execute(text, text, wan22_vae, VOICE, *shape, portrait).result[:3]
     made = sampled(pack, model, *conditions)["samples"]
     assert made.shape == (1, 48, 3, SIDE // 16, SIDE // 16) and made.isfinite().all()
     torch.testing.assert_close(made[:, :, :1], conditions[2]["samples"][:, :, :1], atol=1e-4, rtol=1e-4)

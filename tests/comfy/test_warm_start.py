@@ -327,13 +327,16 @@ def wav2vec2_base():
     return encoder
 
 
-def test_a_warm_start_is_trained(trainer, config, file, tmp_path) -> None:
+def test_a_warm_start_is_trained(pack, trainer, config, model, patch, file, vae, portrait, tmp_path) -> None:
+    """From what ComfyUI's own InfiniteTalk predicts, with the Audio DiT adapter and the pose adapter on top."""
+    from apoavatar_core.checkpoints.adapter_file import adapter_metadata
     from apoavatar_core.data.clips import ClipBank, draw_bank
     from apoavatar_core.data.encoders import load_encoders
     from apoavatar_core.data.prepare import prepare
     from apoavatar_core.settings import changed
     from apoavatar_core.training.branches import branch_of
     from apoavatar_core.training.config import Adapter, Backbone
+    from apoavatar_core.training.log import read_log
 
     draw_bank(tmp_path / "bank", clips=2, frames=9, size=64, workers=1, fps=25.0)
     prepare(ClipBank(tmp_path / "bank"), tmp_path / "clips", replace(load_encoders(), audio_encoder=wav2vec2_base()))
@@ -350,13 +353,59 @@ def test_a_warm_start_is_trained(trainer, config, file, tmp_path) -> None:
         )
     )
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    assert torch.equal(before["adapter.injections.1.q.weight"], load_file(file)["blocks.1.audio_cross_attn.q_linear.weight"])
+    start = tmp_path / "start.safetensors"
+    save_file(run.model.adapter.state_dict(), start, adapter_metadata(run.model.adapter.config))
+    theirs, heard = voices()
+    expected = native(model, patch, vae, portrait, theirs)
+    assert (ours(pack, model, start, vae, portrait, heard) - expected).abs().max() < 1e-5
+    assert (of_batch(run) - through_comfyui(pack, run, file)).abs().max() < 1e-4
+
     run.run()
+    assert [entry["step"] for entry in read_log(run.config.run / "log.jsonl") if 0 < entry["loss"] < 10] == [1, 2, 3]
     learned = {name for name, tensor in run.model.state_dict().items() if not torch.equal(before[name], tensor)}
     assert {branch_of(name) for name in learned} == {"audio", "pose"}
     # After the zero layers what lies behind them learns too.
     for name in ("audio_projection.first.weight", "audio_dit.place_scale", "injections.0.k.weight", "pose_adapter.tokens.weight"):
         assert f"adapter.{name}" in learned, name
-    written, _ = read_adapter(run.config.run / "adapter.safetensors")
+    adapter = run.config.run / "adapter.safetensors"
+    written, _ = read_adapter(adapter)
     assert (written.audio_encoder, written.audio_feature_dim) == ("wav2vec2", AUDIO_LAYERS * AUDIO_WIDTH)
-    assert not written.holds_reference
+    assert written.holds_reference and written.leading_latents == 0
+    assert (ours(pack, model, adapter, vae, portrait, heard) - expected).abs().max() > 1e-3
+    # It goes on from earlier frames as InfiniteTalk does.
+    previous = torch.rand(25, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(7))
+    assert ours(pack, model, adapter, vae, portrait, voices(60)[1], previous).isfinite().all()
+
+
+SIGMA = 0.8
+
+
+@torch.no_grad()
+def of_batch(run) -> Tensor:
+    """What a run predicts for the latents of its first example that are not held."""
+    batch = run.source.batch(range(1), 3)
+    noisy = SIGMA * batch.noise + (1 - SIGMA) * batch.data
+    return (noisy - SIGMA * run.model.velocity(batch, noisy, torch.tensor([SIGMA])))[:, :, 1:]
+
+
+@torch.inference_mode()
+def through_comfyui(pack, run, adapter: Path) -> Tensor:
+    """The same from the files that the run begins with."""
+    import comfy.samplers
+    import comfy.sd
+
+    room, batch = pack("apoavatar_core.comfyui"), run.source.batch(range(1), 3)
+    model = comfy.sd.load_diffusion_model(str(run.config.backbone.file), {"dtype": torch.float32})
+    latents = model.model.latent_format.process_out
+    given = {
+        "concat_latent_image": latents(batch.conditions["c_concat"][:, 4:]),
+        "concat_mask": 1 - batch.conditions["c_concat"][:, :4],
+    }
+    names = (room.conditions.AUDIO, room.conditions.POSE, room.conditions.POSE_GATE)
+    text = [[batch.conditions["context"], given]]
+    positive = room.conditions.with_conditions(text, {name: batch.conditions[name] for name in names})
+    adapted = room.loading.apply_adapter(model, adapter)
+    (guider,) = pack("nodes.sampling").Guider.execute(adapted, positive, text, 1.0, 1.0, 1.0, 1.0).result
+    sampler, sigmas = comfy.samplers.ksampler("euler"), torch.tensor([SIGMA, 0.0])
+    made = guider.sample(batch.noise, latents(batch.data), sampler, sigmas, disable_pbar=True, seed=0)
+    return model.model.latent_format.process_in(made)[:, :, 1:]
