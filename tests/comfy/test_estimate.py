@@ -14,6 +14,8 @@ from apoavatar_core.training.config import Backbone, Dimensions, TrainingConfig
 
 pytestmark = pytest.mark.usefixtures("training")
 CONFIGS = Path(__file__).resolve().parents[2] / "apoavatar_core" / "training" / "configs"
+TINY = CONFIGS.parents[1] / "tiny" / "configs" / "tiny_dit.yaml"
+WAN = sorted(path.stem for path in CONFIGS.glob("wan*.yaml"))
 DIMENSIONS = {"dim": 64, "ffn_dim": 128, "num_heads": 2, "num_layers": 2}
 
 
@@ -135,9 +137,31 @@ def test_a_stage_of_longer_clips_is_refused(run) -> None:
         estimated(run, frames=5)
 
 
-@pytest.mark.parametrize("name", ["wan21_1_3b", "wan21_14b", "wan22_5b"])
+@pytest.mark.parametrize("name", WAN)
 def test_the_shipped_configurations_can_be_read(name) -> None:
     from apoavatar_core.training.config import read_config
 
     config = read_config(CONFIGS / f"{name}.yaml")
     assert config.backbone.recompute and config.precision == "bf16"
+
+
+@pytest.mark.parametrize("name", WAN)
+def test_wan_s_configurations_show_what_the_tiny_preset_s_does(name) -> None:
+    """Text, voice and pose in as many examples, the portrait too where the backbone sees one, and the same loss."""
+    from apoavatar_core.training.config import read_config
+    from apoavatar_core.training.states import STATES
+
+    ours, theirs = read_config(CONFIGS / f"{name}.yaml"), read_config(TINY)
+
+    def share(config: TrainingConfig, modality: str) -> float:
+        return sum(config.conditions.states.get(state, 0) for state, kept in STATES.items() if modality in kept)
+
+    for modality in ("text", "audio", "pose"):
+        assert share(ours, modality) == pytest.approx(share(theirs, modality))
+    if name == "wan22_5b":
+        assert ours.conditions.leading[1] == pytest.approx(share(theirs, "image"))
+    elif name != "wan21_1_3b":
+        assert share(ours, "image") == pytest.approx(share(theirs, "image"))
+    others = ("pose_scheme", "whole_pose", "soft_gate", "speaking")
+    assert [getattr(ours.conditions, field) for field in others] == [getattr(theirs.conditions, field) for field in others]
+    assert ours.loss == theirs.loss
