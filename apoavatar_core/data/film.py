@@ -99,6 +99,21 @@ class Film:
             raise ValueError(f"{self.name} cannot be decoded (of {len(wanted)} pictures {len(found)} are whole)")
         return np.stack([found[begin] for begin in shown.tolist()]), numbers
 
+    def each_picture(self) -> Iterator[np.ndarray]:
+        """The film's own pictures one by one, as many as `begins` has, in the order of showing: uint8 [H, W, 3].
+
+        Raises:
+            ValueError: there are none, or one of them is not whole.
+        """
+        begins, whole = self.begins, 0
+        with self._decoding():
+            for frame in self._frames(self.container.streams.video[0], int(begins[0])) if len(begins) else ():
+                if whole < len(begins) and frame.pts == begins[whole]:
+                    whole += 1
+                    yield upright(frame)
+        if whole < max(len(begins), 1):
+            raise ValueError(f"{self.name} cannot be decoded (of {len(begins)} pictures {whole} are whole)")
+
     @cached_property
     def voice(self) -> WholeVoice:
         """All that is heard from the start to the end of its pictures.

@@ -1,5 +1,5 @@
-"""Train an ApoAvatar model: `python -m apoavatar_core.training prepare DATA …`, then `… train CONFIG.yaml`; or the whole
-tiny preset: `… tiny --run FOLDER`.
+"""Train an ApoAvatar model: `python -m apoavatar_core.training pose FILMS`, `… prepare FILMS …`, `… train CONFIG.yaml`; or the
+whole tiny preset: `… tiny --run FOLDER`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--clip-vision", "CLIP vision model (for Wan 2.1 image-to-video; default: none)"),
     ):
         prepare.add_argument(option, type=Path, metavar="FILE", help=what)
+
+    pose = commands.add_parser("pose", help="find the pose of every film that has none, and write it beside the film")
+    pose.add_argument("data", type=Path, metavar="FOLDER", help="films, clip.mp4, of one person each")
 
     tiny = commands.add_parser("tiny", help="make the whole tiny preset, from clips to files; goes on where it was stopped")
     tiny.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="of the run")
@@ -96,6 +99,12 @@ def prepare(arguments: argparse.Namespace) -> None:
     prepare_clips(source, arguments.out, encoders, tuple(arguments.share))
 
 
+def pose(arguments: argparse.Namespace) -> None:
+    from ..data.poses import write_poses
+
+    write_poses(arguments.data)
+
+
 def tiny(arguments: argparse.Namespace) -> None:
     from ..recipe.run import run
 
@@ -119,7 +128,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
     try:
         use_comfyui()
-        {"train": train, "estimate": estimate, "prepare": prepare, "tiny": tiny}[arguments.command](arguments)
+        {"train": train, "estimate": estimate, "prepare": prepare, "pose": pose, "tiny": tiny}[arguments.command](arguments)
     except (ValueError, FloatingPointError, FileNotFoundError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

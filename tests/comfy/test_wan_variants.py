@@ -223,7 +223,7 @@ def test_wan_2_2_5b_is_trained_as_comfyui_runs_it(pack, run_of_5b, given) -> Non
             disable_pbar=True, seed=0,
         )  # fmt: skip
     found = model.model.latent_format.process_in(found)
-    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+    assert (found - expected).abs().max() < 1e-3
 
 
 def test_a_trained_adapter_of_wan_2_2_5b_makes_a_clip(pack, run_of_5b, wan22_vae) -> None:

@@ -15,15 +15,19 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from apoavatar_core.data import film as film_module
+from apoavatar_core.data import poses
 from apoavatar_core.data.clips import ClipFormat
 from apoavatar_core.data.film import Film, fit
-from apoavatar_core.data.films import VideoFolder
+from apoavatar_core.data.films import VideoFolder, read_pose
 from apoavatar_core.data.shards import ShardFolder
 from apoavatar_core.data.sources import source_in
+from apoavatar_core.pose.keypoints import from_frame
 from apoavatar_core.waveform import resampled
 
+PRESENTER = Path(__file__).resolve().parents[2] / "workflows" / "assets" / "presenter.png"
 SIZE, RATE = 32, 22_050
 FORMAT = ClipFormat(SIZE, SIZE, frames=17, fps=24)
 
@@ -99,6 +103,45 @@ def test_the_pose_follows_the_films_own_frames(folder) -> None:
     (folder / "talk.pose.json").write_text(json.dumps(frames))
     found = [frame["canvas_width"] for frame in source(folder).load("talk_0001").keypoints]
     assert found == [(17 + t) // 2 for t in range(17)]
+
+
+@pytest.fixture
+def walk(tmp_path) -> Path:
+    """Ten frames of the drawn presenter, who moves to the right by 6 pixels a frame."""
+    presenter = Image.open(PRESENTER).convert("RGB").resize((256, 256))
+    with av.open(str(tmp_path / "walk.mp4"), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 320, 256, "yuv420p"
+        for n in range(10):
+            picture = np.full((256, 320, 3), presenter.getpixel((0, 0)), np.uint8)
+            picture[:, 6 * n : 6 * n + 256] = presenter
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode())
+    return tmp_path
+
+
+def test_poses_are_found_and_written_beside_the_films(walk, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(poses, "AT_ONCE", 4)
+    monkeypatch.setattr(poses, "LONGEST_SIDE", 240)
+    (walk / "broken.mp4").write_bytes(b"no film")
+    (walk / "known.mp4").write_bytes(b"not looked at")
+    (walk / "known.pose.json").write_text("[]")
+    poses.write_poses(walk)
+    said = capsys.readouterr().out
+    assert "walk.pose.json: 10 frames, nobody in 0 of them" in said and "skipped broken.mp4: " in said and "known" not in said
+    assert not (walk / "broken.pose.json").exists() and (walk / "known.pose.json").read_text() == "[]"
+    frames = json.loads((walk / "walk.pose.json").read_text())
+    assert {(frame["canvas_width"], frame["canvas_height"]) for frame in frames} == {(240, 192)}
+    necks = [from_frame(frame).points[1, 0] * 320 for frame in frames]
+    assert np.diff(necks)[1:] == pytest.approx(6, abs=2) and 45 < necks[-1] - necks[0] < 58  # the first is smoothed the most
+    assert read_pose((walk / "walk.pose.json").read_bytes(), Film(walk / "walk.mp4", "walk.mp4")) == frames
+    with pytest.raises(ValueError, match="holds no .mp4 films"):
+        poses.write_poses(walk / "known.pose.json")
+
+
+def test_every_picture_of_a_film_comes_once(folder) -> None:
+    pictures = list(Film(folder / "talk.mp4", "talk.mp4").each_picture())
+    assert [int(picture[0, -1, 0]) for picture in pictures] == pytest.approx([4 * n for n in range(24)], abs=2)
 
 
 def test_a_film_without_pose_has_nobody_in_it(folder) -> None:
