@@ -7,8 +7,7 @@ from comfy_api.latest import io
 from comfy_extras.nodes_custom_sampler import BasicScheduler, KSamplerSelect, RandomNoise, SamplerCustomAdvanced
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-from ..apoavatar_core.comfyui.attaching import adapter_in, said_of_rate, untrained_size
-from ..apoavatar_core.comfyui.film import film_in
+from ..apoavatar_core.comfyui.attaching import said_of_clip
 from ..apoavatar_core.comfyui.guider import DecoupledGuider
 from ..apoavatar_core.guidance import GuidanceScales
 from .saying import saying
@@ -49,7 +48,7 @@ class Guider(io.ComfyNode):
     def execute(cls, model, positive, negative, text_scale, image_scale, audio_scale, pose_scale) -> io.NodeOutput:
         scales = GuidanceScales(text_scale, image_scale, audio_scale, pose_scale)
         guider = DecoupledGuider(model, positive, negative, scales)
-        return io.NodeOutput(guider, ui=saying("Decoupled CFG Guider", untrained_size(model, positive)))
+        return io.NodeOutput(guider, ui=saying("Decoupled CFG Guider", said_of_clip(model, positive)))
 
 
 class Sampler(io.ComfyNode):
@@ -93,9 +92,7 @@ class Sampler(io.ComfyNode):
     ) -> io.NodeOutput:
         (model,) = ModelSamplingSD3().patch(model, shift)
         guider = DecoupledGuider(model, positive, negative, GuidanceScales(text_scale, image_scale, audio_scale, pose_scale))
-        film = film_in(extras for _, extras in positive)
-        rate = said_of_rate(adapter_in(model), film.fps) if film else []
-        said = saying("ApoAvatar Sampler", rate + untrained_size(model, positive))
+        said = saying("ApoAvatar Sampler", said_of_clip(model, positive))
         (noise,) = RandomNoise.execute(seed).result
         (sampler,) = KSamplerSelect.execute(sampler_name).result
         (sigmas,) = BasicScheduler.execute(model, scheduler, steps, 1.0).result

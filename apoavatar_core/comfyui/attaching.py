@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from itertools import chain
 
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
@@ -11,8 +12,12 @@ from comfy.patcher_extension import WrappersMP
 from ..adapters import AdapterConfig
 from .conditions import CLIP_SIZE, LATENT_CHANNELS
 from .continuing import end_with_motion, hold_given, hold_leading
+from .film import film_in
 from .steps import KEY, EmbedPoses, EnterBlocks, InjectAudio, TakeConditions
 from .wan import NO_CLIP_VISION, after_text_attention, before_blocks, has_clip_vision, refuse_other_backbones
+
+FARTHEST_RATE = 2.0
+"""How many times faster or slower than its training a clip may be."""
 
 
 def attach(model: ModelPatcher, adapter: ModelPatcher) -> ModelPatcher:
@@ -25,6 +30,7 @@ def attach(model: ModelPatcher, adapter: ModelPatcher) -> ModelPatcher:
         raise ValueError("The model already has an ApoAvatar adapter: connect the model from before it.")
     refuse_other_backbones(model, adapter.model.config)
     model = model.clone()
+    model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, refuse_other_rates)
     model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, EmbedPoses(adapter))
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, TakeConditions(adapter))
     if adapter.model.config.holds_reference:
@@ -53,13 +59,42 @@ def adapter_in(model: ModelPatcher) -> AdapterConfig:
     return wrappers[0].patcher.model.config
 
 
+def said_of_clip(model: ModelPatcher, conditioning: list) -> list[str]:
+    """How the clips of a CONDITIONING differ from what this MODEL's adapter was trained on, in sentences.
+
+    Raises:
+        ValueError: their frame rate is too far off.
+    """
+    film = film_in(extras for _, extras in conditioning)
+    return (said_of_rate(adapter_in(model), film.fps) if film else []) + untrained_size(model, conditioning)
+
+
 def said_of_rate(adapter: AdapterConfig, fps: float) -> list[str]:
-    """That a clip has another frame rate than an adapter was trained on, in a sentence if so."""
+    """That a clip has another frame rate than an adapter was trained on, in a sentence if so.
+
+    Raises:
+        ValueError: it is too far off.
+    """
     highest = adapter.highest_fps or adapter.fps
     if adapter.fps <= fps <= highest:
         return []
     trained = f"{adapter.fps:g}" if highest == adapter.fps else f"{adapter.fps:g} to {highest:g}"
-    return [f"The adapter was trained on {trained} frames a second and this film has {fps:g}: set fps to what it was trained on."]
+    differs = f"The adapter was trained on {trained} frames a second and this film has {fps:g}"
+    if not adapter.fps / FARTHEST_RATE <= fps <= highest * FARTHEST_RATE:
+        raise ValueError(
+            f"{differs}, which is too far from it: set fps in ApoAvatar Conditioning to {trained}, and bring the finished film to "
+            "another rate with Run Frame Interpolation Model."
+        )
+    return [f"{differs}: set fps to what it was trained on."]
+
+
+def refuse_other_rates(executor, model: ModelPatcher, noise_shape, conds: dict[str, list[dict]], *args, **kwargs):
+    """PREPARE_SAMPLING wrapper: refuses clips of a frame rate that is too far off, whatever sampler they meet."""
+    for condition in chain.from_iterable(conds.values()):
+        film = film_in([condition])
+        if film is not None:
+            said_of_rate(adapter_in(model), film.fps)
+    return executor(model, noise_shape, conds, *args, **kwargs)
 
 
 def transformer_options(model: ModelPatcher) -> dict:

@@ -19,7 +19,7 @@ from ..long_video.hashing import stable_hash
 from ..long_video.segments import Encoding, Sound, frame_rate
 from ..long_video.windows import Window, windows_of
 from ..waveform import check_waveform
-from .attaching import adapter_in, said_of_rate, untrained_size
+from .attaching import adapter_in, said_of_clip
 from .clip_values import Earlier
 from .film import Film
 from .fingerprint import facts
@@ -62,11 +62,9 @@ class LongVideo:
         film, sound = film_of(self.sampling.guider), sound_of(self.sound)
         refuse_continued(film)
         frames = self.frames or self.frames_of_sound(film.fps)
-        adapter = adapter_in(self.sampling.guider.model_patcher)
         model, conditions = self.sampling.guider.model_patcher, self.sampling.guider.original_conds.values()
-        size = untrained_size(model, [(None, condition) for told in conditions for condition in told])
-        said = said_of_rate(adapter, film.fps) + size + said_of(film, frames)
-        how = going_on(adapter, film.window, self.motion_frames)
+        said = said_of_clip(model, [(None, condition) for told in conditions for condition in told]) + said_of(film, frames)
+        how = going_on(adapter_in(model), film.window, self.motion_frames)
         encoding = Encoding(frame_rate(film.fps), self.crf)
         key, settings = self.identity(film, how, frames)
         # A film of its own for each sound: what an earlier one made may not be saved yet.

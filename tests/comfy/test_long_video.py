@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -126,12 +127,60 @@ def test_one_sample_more_than_a_window_and_any_recording(nodes_by_id, preset) ->
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("fps", [16.0, 25.0, 29.97, 30.0])
+@pytest.mark.parametrize("fps", [16.0, 24.0, 25.0, 29.97, 30.0])
 def test_frames_keep_the_voice_s_time_at_any_rate(nodes_by_id, preset, fps: float) -> None:
     video, ui = filmed(nodes_by_id, preset, voice(0.5), fps=fps)
     parts = video.get_components()
     assert abs(len(parts.images) / fps - 0.5) <= 1 / fps and float(parts.frame_rate) == pytest.approx(fps, abs=0.001)
-    assert f"trained on 24 frames a second and this film has {fps:g}" in " ".join(ui["text"])
+    said = f"trained on 24 frames a second and this film has {fps:g}: set fps to what it was trained on." in " ".join(ui["text"])
+    assert said == (fps != 24)
+
+
+@pytest.mark.parametrize("fps", [16.0, 24.0, 25.0, 29.97, 30.0])
+def test_films_of_another_rate_keep_their_own_time_in_every_window(pack, nodes_by_id, preset, fps: float) -> None:
+    """A pose film and a film in the portrait's place, both of 12 pictures a second, and a gate of 10 values a second."""
+    from comfy_api.latest import InputImpl, Types
+
+    keys, rate, start = pack("apoavatar_core.comfyui.conditions"), 12, 16
+    parts = Types.VideoComponents(images=numbered(40), audio=None, frame_rate=Fraction(rate))
+    theirs = InputImpl.VideoFromComponents(parts)
+    gate = pack("apoavatar_core.refocusing").Gate(*(torch.linspace(0, 1, 41).numpy() for _ in range(3)), fps=10.0)
+    pose = {"pose_mode": "refocused", "pose": theirs, "gate": gate}
+    inputs = {"fps": fps, "pose_mode": pose, "reference_image": None, "source_video": theirs}
+    film = pack("apoavatar_core.comfyui.film").film_in([conditioned(nodes_by_id, preset, voice(3.0), **inputs)[0][0][1]])
+    clip = film.clip(WINDOW, pack("apoavatar_core.comfyui.clip_values").Earlier(None, 5, start))
+    seconds = (start + torch.arange(WINDOW)) / fps
+    shown = clip.tensors[keys.POSE][0].unflatten(0, (4, 3)).mean((1, 3, 4)).T.flatten()[3:] * 100
+    assert ((shown - seconds * rate).abs() <= 0.5 + 1e-4).all(), "the picture that is nearest in time"
+    torch.testing.assert_close(clip.tensors[keys.POSE_GATE][0].T.flatten()[3:], 1 - seconds / 4, atol=1e-5, rtol=0)
+    (picture,) = (number for number in range(40) if abs(number / rate - start / fps) < 0.5 / rate)
+    alone = conditioned(nodes_by_id, preset, voice(3.0), reference_image=numbered(40)[picture : picture + 1])[0][0][1]
+    assert torch.equal(clip.values["concat_latent_image"], alone["concat_latent_image"])
+
+
+@pytest.mark.parametrize(("fps", "differs"), [(11.0, True), (12.0, False), (48.0, False), (50.0, True)])
+def test_a_rate_too_far_from_the_adapter_s_is_refused_by_every_sampler(nodes_by_id, preset, folders, fps, differs) -> None:
+    import comfy.samplers
+
+    positive, negative, latent, *_ = conditioned(nodes_by_id, preset, voice(1.0), 5, fps)
+    native = comfy.samplers.CFGGuider(preset[0])
+    native.set_conds(positive, negative)
+    native.set_cfg(1.0)
+    noise, _, sampler, sigmas = sampling(nodes_by_id, preset, *conditioned(nodes_by_id, preset, voice(1.0))[:2])
+
+    def short_clip() -> None:
+        native.sample(torch.randn(1, 16, 2, 4, 4), latent["samples"], sampler, sigmas, disable_pbar=True, seed=0)
+
+    def film() -> None:
+        nodes_by_id["ApoAvatarLongVideo"].execute(noise, native, sampler, sigmas, voice(0.1), 0, 1, 30.0)
+
+    for run in (short_clip, film, lambda: sampling(nodes_by_id, preset, positive, negative)):
+        if differs:
+            with pytest.raises(ValueError, match=f"trained on 24 frames a second and this film has {fps:g}.*: set fps in .* to 24, and"):
+                run()
+        else:
+            run()
+    assert differs != (folders / "output").exists(), "a film is refused before its first window"
 
 
 @torch.inference_mode()
@@ -218,8 +267,6 @@ def test_a_film_goes_on_from_the_latents_of_its_last_frames(pack, nodes_by_id, p
     ({"holds_reference": True, "leading_latents": 1, "window": 81}, (81, 9), (81, 9, False)),
 ])  # fmt: skip
 def test_windows_are_as_the_adapter_was_trained(pack, preset, changes: dict, asked: tuple, expected: tuple) -> None:
-    from dataclasses import replace
-
     adapter = replace(pack("apoavatar_core.comfyui.attaching").adapter_in(preset[0]), **changes)
     found = pack("apoavatar_core.comfyui.windowed_sampling").going_on(adapter, *asked)
     assert (found.window, found.overlap, found.learned) == expected
@@ -227,8 +274,6 @@ def test_windows_are_as_the_adapter_was_trained(pack, preset, changes: dict, ask
 
 def test_an_hour_and_a_half_is_never_in_memory(pack, nodes_by_id, preset) -> None:
     """A voice of wav2vec2's width whose 9 GB of rows are one row, seen often: whoever copies it fails."""
-    from dataclasses import replace
-
     Voice = pack("apoavatar_core.conditioning.voice").Voice
     film = pack("apoavatar_core.comfyui.film").film_in([conditioned(nodes_by_id, preset, voice(1.0))[0][0][1]])
     rows = torch.zeros(1, 9216).expand(90 * 60 * 50, -1)
@@ -376,8 +421,11 @@ def test_a_gate_of_a_part_of_the_voice_is_refused_before_the_first_window(pack, 
 
 @torch.inference_mode()
 def test_a_minute_of_silence_inside_rests_and_keeps_its_place(pack, nodes_by_id, preset) -> None:
-    """A frame a second, so that the minute costs little: two seconds of speech, a minute of silence, two seconds of speech."""
+    """A frame a second, which a copy of the adapter takes for its own, so that the minute costs little: two seconds of speech, a minute of silence, two seconds of speech."""
     fps, window, overlap = 1.0, 33, 5
+    preset = nodes_by_id["ApoAvatarLoadModels"].execute({"preset": "tiny"}).result
+    (patch,) = preset[0].get_wrappers("diffusion_model", pack("apoavatar_core.comfyui.steps").KEY)
+    patch.patcher.model.config = replace(patch.patcher.model.config, fps=fps)
     rate, speech = wavfile.read(Path(__file__).resolve().parents[2] / "workflows" / "assets" / "speech.wav")
     samples = torch.zeros(1, 1, 64 * rate)
     samples[..., : 2 * rate] = samples[..., -2 * rate :] = torch.from_numpy(speech[: 2 * rate] / 32768)
