@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management
 import folder_paths
@@ -21,10 +23,10 @@ from ..long_video.windows import Window, windows_of
 from ..waveform import check_waveform
 from .attaching import adapter_in, said_of_clip
 from .clip_values import Earlier
-from .film import Film
+from .film import FILM, Film
 from .fingerprint import facts
 from .told_progress import Progress
-from .windowed_sampling import GoingOn, Sampling, film_of, going_on, sample_window
+from .windowed_sampling import GoingOn, Sampling, films_of, going_on, sample_window
 
 NAME = "long_video"
 CARRIED = "motion"
@@ -59,14 +61,16 @@ class LongVideo:
                 is unusable.
             OSError: the disk is full.
         """
-        film, sound = film_of(self.sampling.guider), sound_of(self.sound)
+        films, sound = films_of(self.sampling.guider), sound_of(self.sound)
+        film, *_ = films
         refuse_continued(film)
         frames = self.frames or self.frames_of_sound(film.fps)
         model, conditions = self.sampling.guider.model_patcher, self.sampling.guider.original_conds.values()
-        said = said_of_clip(model, [(None, condition) for told in conditions for condition in told]) + said_of(film, frames)
+        said = said_of_clip(model, [(None, condition) for told in conditions for condition in told])
+        said += chain.from_iterable(said_of(film, frames) for film in films)
         how = going_on(adapter_in(model), film.window, self.motion_frames)
         encoding = Encoding(frame_rate(film.fps), self.crf)
-        key, settings = self.identity(film, how, frames)
+        key, settings = self.identity(films, how, frames)
         # A film of its own for each sound: what an earlier one made may not be saved yet.
         told = stable_hash([key, sound.rate, sound.waveform])
         path = Path(folder_paths.get_temp_directory()) / f"apoavatar_{NAME}_{told[:16]}.mp4"
@@ -75,7 +79,7 @@ class LongVideo:
             said += folder.said
             for sentence in folder.said:
                 logging.info("Long Video: %s", sentence)
-            said += list(_windows(self.sampling, film, how, frames, folder, encoding))
+            said += list(_windows(self.sampling, film.vae, how, frames, folder, encoding))
             folder.join(path, encoding.rate, sound)
             folder.finish()
         return InputImpl.VideoFromFile(str(path)), said
@@ -84,12 +88,16 @@ class LongVideo:
         """The video frames, at least one, that come nearest to its duration: a sample more makes no window more."""
         return max(1, round(self.sound["waveform"].shape[-1] / self.sound["sample_rate"] * fps))
 
-    def identity(self, film: Film, how: GoingOn, frames: int) -> tuple[str, dict[str, str]]:
+    def identity(self, films: list[Film], how: GoingOn, frames: int) -> tuple[str, dict[str, str]]:
         """A hash of everything that the film's pictures follow from, and the same in words."""
-        guider, noise = self.sampling.guider, self.sampling.noise
+        guider, noise, (film, *_) = self.sampling.guider, self.sampling.noise, films
+        numbers = {film: number for number, film in enumerate(films)}
         own = {name: value for name, value in vars(guider).items() if name not in NOT_OF_THE_FILM}
         texts = {
-            name: [{key: value for key, value in condition.items() if key in TEXT_KEYS} for condition in conditions]
+            name: [
+                {key: value for key, value in condition.items() if key in TEXT_KEYS} | {"film": numbers.get(condition.get(FILM))}
+                for condition in conditions
+            ]
             for name, conditions in guider.original_conds.items()
         }
         words = {
@@ -112,9 +120,9 @@ class LongVideo:
             "sigmas": self.sampling.sigmas,
             "model": guider.model_patcher,
             "vae": [film.vae.latent_channels, film.vae.patcher],
-            "voice": [film.voice.layers, film.voice.silence, film.voice.rate],
-            "pose": film.pose and facts_of_pose(film.pose),
-            "portrait": film.portrait.facts(how.window),
+            "voice": [[film.voice.layers, film.voice.silence, film.voice.rate] for film in films],
+            "pose": [film.pose and facts_of_pose(film.pose) for film in films],
+            "portrait": [film.portrait.facts(how.window) for film in films],
         }
         hashes = {name: stable_hash(facts(value)) for name, value in everything.items()}
         return stable_hash(hashes), words | {name: digest[:8] for name, digest in hashes.items() if name != "words"}
@@ -137,7 +145,10 @@ def facts_of_pose(pose: PoseFilm) -> list:
 
 NOT_OF_THE_FILM = {"model_patcher", "model_options", "original_conds", "conds", "inner_model", "loaded_models"}
 """Fields of a GUIDER that hold the model, what a sampling left there, or what is told of each clip."""
-TEXT_KEYS = {"cross_attn", "pooled_output", "strength", "start_percent", "end_percent", "mask", "area", "attention_mask", "control"}
+TEXT_KEYS = {
+    "cross_attn", "pooled_output", "strength", "start_percent", "end_percent", "mask", "mask_strength", "set_area_to_bounds", "area",
+    "attention_mask", "control",
+}  # fmt: skip
 
 
 def unfinished_films() -> Path:
@@ -170,7 +181,7 @@ def said_of(film: Film, frames: int) -> list[str]:
 
 
 def _windows(
-    sampling: Sampling, film: Film, how: GoingOn, frames: int, folder: FilmFolder, encoding: Encoding
+    sampling: Sampling, vae: Any, how: GoingOn, frames: int, folder: FilmFolder, encoding: Encoding
 ) -> Iterator[str]:
     """Make what the film still lacks; sentences for the user."""
     length = how.window
@@ -179,7 +190,7 @@ def _windows(
         window, *_ = windows_of(frames, length, how.overlap, folder.frames, folder.position)
         comfy.model_management.throw_exception_if_processing_interrupted()
         try:
-            shown, motion = _window(sampling, film, how, window, folder, progress)
+            shown, motion = _window(sampling, vae, how, window, folder, progress)
         except Exception as error:
             if not comfy.model_management.is_oom(error) or window.frames <= how.overlap + SHORTEST_NEW:
                 raise
@@ -195,10 +206,10 @@ def _windows(
 
 
 def _window(
-    sampling: Sampling, film: Film, how: GoingOn, window: Window, folder: FilmFolder, progress: Progress
+    sampling: Sampling, vae: Any, how: GoingOn, window: Window, folder: FilmFolder, progress: Progress
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A window's frames, IMAGE, and the latents that the next goes on from."""
     earlier = Earlier(folder.carried()[CARRIED], window.overlap, window.start) if window.overlap else Earlier()
-    samples = sample_window(sampling, film, how, window.frames, window.index, earlier, progress.steps_of(window))
-    shown = film.vae.decode(samples)[0]
-    return shown, film.vae.encode(shown[-how.overlap :]) if how.overlap else torch.zeros(0)
+    samples = sample_window(sampling, how, window.frames, window.index, earlier, progress.steps_of(window))
+    shown = vae.decode(samples)[0]
+    return shown, vae.encode(shown[-how.overlap :]) if how.overlap else torch.zeros(0)

@@ -6,6 +6,8 @@ import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import comfy.model_management
@@ -18,7 +20,7 @@ from ..adapters import AdapterConfig
 from ..grid import video_frames
 from .clip_values import ClipValues, Earlier
 from .conditions import MOTION, with_conditions
-from .film import FILM, Film, film_in
+from .film import FILM, Film
 
 SHORTEST_LEARNED = 5
 """Frames, two latents: fewer are the portrait's own (see `continuing.refuse_other_lengths`)."""
@@ -59,33 +61,41 @@ def going_on(adapter: AdapterConfig, window: int, motion_frames: int) -> GoingOn
     return GoingOn(window, overlap, learned)
 
 
-def film_of(guider) -> Film:
-    """The film that the conditioning of a GUIDER is of.
+def films_of(guider) -> list[Film]:
+    """The films that the conditioning of a GUIDER is of, each once. There are several where several people speak, each in the
+    mask of their own CONDITIONING; they differ in voice, pose and portrait.
 
     Raises:
-        ValueError: it comes from other nodes.
+        ValueError: the conditioning comes from other nodes, or its films have not one size, frame rate and length of windows.
     """
-    film = film_in(condition for conditions in guider.original_conds.values() for condition in conditions)
-    if film is None:
+    told = chain.from_iterable(guider.original_conds.values())
+    films = list(dict.fromkeys(condition[FILM] for condition in told if FILM in condition))
+    if not films:
         raise ValueError("The guider's conditioning is not of ApoAvatar Conditioning: connect that node's outputs to the guider.")
-    return film
+    if len({(film.width, film.height, film.fps, film.window, film.start) for film in films}) > 1:
+        raise ValueError(
+            "The guider's conditioning is of ApoAvatar Conditioning nodes that differ: set width, height, length, fps and "
+            "continue_from alike in all of them."
+        )
+    return films
 
 
-def with_clip(guider, clip: ClipValues):
-    """A copy of a GUIDER for another clip of its film: texts, hooks and whatever other nodes added stay."""
+def with_clips(guider, clip_of: Callable[[Film], ClipValues]):
+    """A copy of a GUIDER for another clip of its films: texts, masks, hooks and whatever other nodes added stay."""
     found = copy.copy(guider)
     found.original_conds = {}
-    found.inner_set_conds({name: _of_clip(conditions, clip) for name, conditions in guider.original_conds.items()})
+    found.inner_set_conds({name: _of_clips(conditions, clip_of) for name, conditions in guider.original_conds.items()})
     return found
 
 
-def _of_clip(conditions: list[dict], clip: ClipValues) -> list:
+def _of_clips(conditions: list[dict], clip_of: Callable[[Film], ClipValues]) -> list:
     """Conditions as a GUIDER keeps them → CONDITIONING."""
     told = []
     for condition in conditions:
         extras = {name: value for name, value in condition.items() if name not in ("cross_attn", "uuid")}
         entry = [[condition.get("cross_attn"), extras]]
         if FILM in condition:
+            clip = clip_of(condition[FILM])
             others = {name: value for name, value in extras["model_conds"].items() if not name.startswith("apoavatar_")}
             entry = node_helpers.conditioning_set_values(entry, {**clip.values, "model_conds": others})
             entry = with_conditions(entry, clip.tensors)
@@ -124,14 +134,18 @@ def seeded(noise, index: int):
 
 
 def sample_window(
-    sampling: Sampling, film: Film, how: GoingOn, frames: int, index: int, earlier: Earlier, callback: Callable
+    sampling: Sampling, how: GoingOn, frames: int, index: int, earlier: Earlier, callback: Callable
 ) -> torch.Tensor:
     """Latents [1, C, T_lat, h, w] of a window of so many frames that goes on from what came before."""
-    clip = film.clip(frames, earlier)
     given = earlier.latents
-    if given is not None and not how.learned:
-        clip = given_as_inpainting(clip, given)
-    guider, latent, noise = with_clip(sampling.guider, clip), clip.latent, seeded(sampling.noise, index)
+
+    @cache
+    def clip_of(film: Film) -> ClipValues:
+        clip = film.clip(frames, earlier)
+        return clip if given is None or how.learned else given_as_inpainting(clip, given)
+
+    first, *_ = films_of(sampling.guider)
+    guider, latent, noise = with_clips(sampling.guider, clip_of), clip_of(first).latent, seeded(sampling.noise, index)
     samples = comfy.sample.fix_empty_latent_channels(
         guider.model_patcher,
         latent["samples"],

@@ -195,7 +195,7 @@ def test_a_film_of_one_window_is_what_the_sampler_makes_of_the_clip(pack, nodes_
     guider = parts[1]
     before = {name: [dict(condition) for condition in conditions] for name, conditions in guider.original_conds.items()}
     how = room.GoingOn(WINDOW, 5, learned=False)
-    made = room.sample_window(room.Sampling(*parts), room.film_of(guider), how, WINDOW, 0, room.Earlier(), lambda *_: None)
+    made = room.sample_window(room.Sampling(*parts), how, WINDOW, 0, room.Earlier(), lambda *_: None)
     assert torch.equal(made, clip)
     assert all(
         condition[name] is kept[name]
@@ -203,7 +203,7 @@ def test_a_film_of_one_window_is_what_the_sampler_makes_of_the_clip(pack, nodes_
         for condition, kept in zip(conditions, all_kept)
         for name in kept
     ), "the user's guider stays as it was"
-    other = room.sample_window(room.Sampling(*parts), room.film_of(guider), how, WINDOW, 1, room.Earlier(), lambda *_: None)
+    other = room.sample_window(room.Sampling(*parts), how, WINDOW, 1, room.Earlier(), lambda *_: None)
     assert not torch.equal(other, clip), "every window has noise of its own"
 
 
@@ -248,7 +248,7 @@ def test_a_film_goes_on_from_the_latents_of_its_last_frames(pack, nodes_by_id, p
     earlier = pack("apoavatar_core.comfyui.clip_values").Earlier(motion, 5, 4)
     how = room.going_on(pack("apoavatar_core.comfyui.attaching").adapter_in(model), WINDOW, 5)
     assert not how.learned
-    made = room.sample_window(room.Sampling(*parts), room.film_of(parts[1]), how, WINDOW, 1, earlier, lambda *_: None)
+    made = room.sample_window(room.Sampling(*parts), how, WINDOW, 1, earlier, lambda *_: None)
     assert torch.equal(made[:, :, :2], motion) and made.shape[2] == 3
     given = model.model.process_latent_in(motion)
     x, condition = seen[-1]
@@ -285,6 +285,52 @@ def test_an_hour_and_a_half_is_never_in_memory(pack, nodes_by_id, preset) -> Non
     clip = film.clip(last.frames, pack("apoavatar_core.comfyui.clip_values").Earlier(None, 9, last.start))
     heard = clip.tensors[pack("apoavatar_core.comfyui.conditions").AUDIO]
     assert heard.shape[-1] == 9216 and not heard[0, :, 0].any() and heard[0, -1, -1].all(), "silence after the voice"
+
+
+# --- several people
+
+
+def in_mask(conditioning: list, mask: Tensor) -> list:
+    """CONDITIONING by ComfyUI's own Conditioning (Set Mask)."""
+    import nodes
+
+    return nodes.ConditioningSetMask().append(conditioning, mask, "default", 1.0)[0]
+
+
+def two_speakers(nodes_by_id, preset, audios: tuple[dict, dict], left: Tensor, **inputs) -> list[list]:
+    """Positive and negative in which the first voice counts in the mask `left` and the second outside of it."""
+    told = [conditioned(nodes_by_id, preset, audio, **inputs)[:2] for audio in audios]
+    return [in_mask(first, left) + in_mask(second, 1 - left) for first, second in zip(*told)]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("start", [0, 4])
+def test_two_voices_count_each_in_its_mask_in_every_window(pack, nodes_by_id, preset, start: int) -> None:
+    """One step from the same noise: each half of the picture is that of the half's voice alone."""
+    room, Earlier = pack("apoavatar_core.comfyui.windowed_sampling"), pack("apoavatar_core.comfyui.clip_values").Earlier
+    earlier = Earlier(torch.randn(1, 16, 2, SIDE // 8, SIDE // 8), 5, start) if start else Earlier()
+    left = torch.zeros(1, SIDE, SIDE)
+    left[..., : SIDE // 2] = 1
+    loud = voice(1.0)
+    audios = loud, {**loud, "waveform": loud["waveform"].flip(-1) * 0.3}
+
+    def window(positive: list, negative: list) -> Tensor:
+        parts = room.Sampling(*sampling(nodes_by_id, preset, positive, negative))
+        return room.sample_window(parts, room.GoingOn(WINDOW, 5, False), WINDOW, bool(start), earlier, lambda *_: None)
+
+    both = window(*two_speakers(nodes_by_id, preset, audios, left))
+    first, second = (window(*conditioned(nodes_by_id, preset, audio)[:2]) for audio in audios)
+    half = SIDE // 8 // 2
+    torch.testing.assert_close(both[..., :half], first[..., :half], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(both[..., half:], second[..., half:], atol=1e-4, rtol=1e-4)
+    assert (first - second).abs().max() > 0.01
+
+
+def test_speakers_of_other_sizes_and_rates_are_refused(nodes_by_id, preset) -> None:
+    told = [conditioned(nodes_by_id, preset, voice(1.0), fps=fps)[:2] for fps in (24.0, 25.0)]
+    parts = sampling(nodes_by_id, preset, *(first + second for first, second in zip(*told)))
+    with pytest.raises(ValueError, match="differ: set width, height, length, fps and continue_from alike"):
+        nodes_by_id["ApoAvatarLongVideo"].execute(*parts, voice(1.0), 0, 5, 18.0)
 
 
 # --- broken off
@@ -340,13 +386,15 @@ def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset
 
     room, Sampling = pack("apoavatar_core.comfyui.film_making"), pack("apoavatar_core.comfyui.windowed_sampling").Sampling
 
-    def key(seed: int = 3, steps: int = 1, scale: float = 2.0, model=preset[0], crf: float = 18.0, audio=voice(1.0), **inputs) -> str:
-        positive, negative, *_ = conditioned(nodes_by_id, preset, audio, **inputs)
+    def key(
+        seed: int = 3, steps: int = 1, scale: float = 2.0, model=preset[0], crf: float = 18.0, audio=voice(1.0), told=None, **inputs
+    ) -> str:
+        positive, negative = told or conditioned(nodes_by_id, preset, audio, **inputs)[:2]
         parts = list(sampling(nodes_by_id, (model, *preset[1:]), positive, negative, seed, steps))
         parts[1].scales = type(parts[1].scales)(1.0, 1.0, scale, 1.0)
-        film = pack("apoavatar_core.comfyui.windowed_sampling").film_of(parts[1])
+        films = pack("apoavatar_core.comfyui.windowed_sampling").films_of(parts[1])
         how = pack("apoavatar_core.comfyui.windowed_sampling").GoingOn(WINDOW, 5, False)
-        return room.LongVideo(Sampling(*parts), audio, crf=crf).identity(film, how, 24)[0]
+        return room.LongVideo(Sampling(*parts), audio, crf=crf).identity(films, how, 24)[0]
 
     (shifted,) = ModelSamplingSD3().patch(preset[0], 5.0)
     weight = preset[0].model.diffusion_model.head.head.weight
@@ -361,12 +409,16 @@ def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset
         frames = Types.VideoComponents(images=numbered(20) + grey, audio=None, frame_rate=Fraction(24))
         InputImpl.VideoFromComponents(frames).save_to(str(tmp_path / f"{name}.mp4"))
         films[name] = {"pose_mode": {"pose_mode": "hard", "pose": InputImpl.VideoFromFile(str(tmp_path / f"{name}.mp4"))}}
+    left, loud = torch.zeros(1, SIDE, SIDE), voice(1.0)
+    left[..., : SIDE // 2] = 1
+    duets = [((loud, voice(1.1)), left), ((voice(1.1), loud), left), ((loud, loud), left), ((loud, loud), left.flip(-1))]
     keys = [
+        *(key(told=two_speakers(nodes_by_id, preset, *duet)) for duet in duets),
         key(**films["one"]), key(**films["other"]), key(), key(seed=4), key(steps=2), key(scale=1.0), key(model=shifted), key(model=lora), key(crf=20.0),
         key(audio=voice(1.1)), key(reference_image=torch.rand(1, SIDE, SIDE, 3)), key(**pose), key(**other_pose),
     ]  # fmt: skip
     assert len(set(keys)) == len(keys)
-    assert key() == keys[2] and key(**pose) == keys[-2] and key(**films["one"]) == keys[0]
+    assert key() == keys[6] and key(**pose) == keys[-2] and key(**films["one"]) == keys[4]
 
 
 @torch.inference_mode()
@@ -383,7 +435,7 @@ def test_sampling_a_model_leaves_nothing_that_another_film_would_follow_from(pac
         films.append(room.LongVideo(sampled.Sampling(*parts), audio))
 
     def keys() -> list[str]:
-        found = sampled.film_of(films[0].sampling.guider)
+        found = sampled.films_of(films[0].sampling.guider)
         return [film.identity(found, sampled.GoingOn(WINDOW, 5, False), 5)[0] for film in films]
 
     before = keys()
