@@ -202,8 +202,7 @@ class Conditioning(io.ComfyNode):
                             ],
                         ),
                     ],
-                    tooltip="previous_frames: go on from the video so far (InfiniteTalk, MultiTalk, and adapters that were trained "
-                    "to).",
+                    tooltip="previous_frames: go on from the video so far.",
                 ),
                 io.Combo.Input(
                     "fit", options=[KEEP_PERSON, CENTRE, PAD], default=KEEP_PERSON, optional=True,

@@ -22,9 +22,9 @@ class AdapterConfig:
     unianimate_image_channels: channels of the image condition that UniAnimate's reference pose adds to; None for the
         project's own pose adapter.
     holds_reference: given latent frames enter the model as they are instead of with noise, as InfiniteTalk is trained.
-    leading_latents: how many of a clip's first latents it learned to be given at most, which are held and shown in the image
-        condition: 1 is the portrait's own, from 2 on they are those of earlier frames. 0 where it learned none of this;
-        InfiniteTalk then goes on in its own way.
+    leading_latents: how many of a clip's first latents it learned to be given at most, which are shown in the image condition, and
+        held if the reference is: 1 is the portrait's own, from 2 on they are those of earlier frames. 0 where it learned none of
+        this; InfiniteTalk then goes on in its own way.
     reference_latent: its backbone is shown the portrait in a frame of tokens beside the video (Wan's ref_conv).
     normalized_pose: the prior of a latent frame is in proportion to how much of its four pose frames is kept.
     keys_know_places: the keys of Eq. 6 get the (y, x) of their token. Files from before these four lack them.
@@ -58,3 +58,10 @@ class AdapterConfig:
     highest_fps: float | None = None
     width: int | None = None
     height: int | None = None
+
+    @property
+    def holds_earlier_frames(self) -> bool:
+        """Whether it learned that latents of earlier frames enter the model without noise. Else they are kept as ComfyUI's
+        inpainting keeps what a noise mask leaves out: with as much noise as the rest, as MultiTalk goes on too.
+        """
+        return self.holds_reference and self.leading_latents != 1

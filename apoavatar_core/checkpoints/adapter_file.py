@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
-from .multitalk import adapter_from_multitalk, is_multitalk, is_whole_model
+from .multitalk import adapter_from_multitalk, is_multitalk, is_named_multitalk, is_whole_model
 from .safe_file import json_field, read_metadata, read_names, read_tensors, write_tensors
 
 FORMAT = "apoavatar-adapter-1"
@@ -87,7 +87,7 @@ def _read_multitalk(path: Path, names: set[str]) -> tuple[AdapterConfig, dict[st
             "choose InfiniteTalk's or MultiTalk's model patch, which holds audio layers alone."
         )
     try:
-        return adapter_from_multitalk(read_tensors(path))
+        return adapter_from_multitalk(read_tensors(path), infinite=not is_named_multitalk(path.name))
     except (KeyError, ValueError, RuntimeError, ArithmeticError) as error:
         raise ValueError(
             f"{path.name} is not a MultiTalk or InfiniteTalk model that this pack knows ({first_line(error)})."

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..adapters import AdapterConfig, ApoAvatarAdapter
-from ..grid import AUDIO_WINDOW, FRAMES_PER_LATENT
+from ..grid import AUDIO_WINDOW, FRAMES_PER_LATENT, latent_frames
 from .renaming import Renames
 
 HEADS = 40
@@ -21,6 +22,8 @@ HEADS = 40
 REFINING_HEADS = 12
 POSE_CHANNELS = 64
 FPS, LONGEST_CLIP = 25.0, 81
+MULTITALK_MOTION = 25
+"""Earlier frames that MultiTalk goes on from."""
 AUDIO_ENCODER = "wav2vec2"
 
 NAMES = Renames.of(
@@ -50,14 +53,25 @@ def is_whole_model(names: Iterable[str]) -> bool:
     return bool({"patch_embedding.weight", "blocks.0.self_attn.q.weight"} & names)
 
 
-def adapter_from_multitalk(tensors: Mapping[str, Tensor]) -> tuple[AdapterConfig, dict[str, Tensor]]:
+def is_named_multitalk(file: str) -> bool:
+    """Whether a file's name says MultiTalk and not InfiniteTalk, whose tensors have the same names and shapes."""
+    return "multitalk" in file.lower() and "infinite" not in file.lower()
+
+
+def adapter_from_multitalk(tensors: Mapping[str, Tensor], infinite: bool = True) -> tuple[AdapterConfig, dict[str, Tensor]]:
     """Configuration and weights of the adapter; weights keep their precision.
+
+    Args:
+        infinite: they are InfiniteTalk's, which holds the portrait and goes on from latents that enter without noise. MultiTalk
+            holds nothing and is shown up to 25 earlier frames in the image condition, as its own `generate` does it.
 
     Raises:
         ValueError: a tensor is missing, too much, or of another shape than the others ask for.
     """
     tensors = multiplied_out(without_prefix(tensors))
     config = multitalk_config(tensors)
+    if not infinite:
+        config = replace(config, holds_reference=False, leading_latents=latent_frames(MULTITALK_MOTION))
     taken = NAMES.applied(tensors)
     adapter = ApoAvatarAdapter(config, device="meta")  # true size is 2.4 billion; only what is new gets memory
     expected = {name: tensor.shape for name, tensor in adapter.state_dict().items() if not is_new(name)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
 
@@ -11,7 +12,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ..adapters import AdapterConfig
 from .conditions import CLIP_SIZE, LATENT_CHANNELS
-from .continuing import end_with_motion, hold_given, hold_leading
+from .continuing import end_with_motion, hold_given, hold_leading, hold_reference, keep_motion, show_leading
 from .film import film_in
 from .steps import KEY, EmbedPoses, EnterBlocks, InjectAudio, TakeConditions
 from .wan import NO_CLIP_VISION, after_text_attention, before_blocks, has_clip_vision, refuse_other_backbones
@@ -33,13 +34,22 @@ def attach(model: ModelPatcher, adapter: ModelPatcher) -> ModelPatcher:
     model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, refuse_other_rates)
     model.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, EmbedPoses(adapter))
     model.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, KEY, TakeConditions(adapter))
-    if adapter.model.config.holds_reference:
-        leading = adapter.model.config.leading_latents
-        model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, partial(hold_leading, leading) if leading else hold_given)
-        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, end_with_motion)
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, entering(adapter.model.config))
+    at_the_end = end_with_motion if adapter.model.config.holds_earlier_frames else keep_motion
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, at_the_end)
     before_blocks(model, lambda earlier: EnterBlocks(adapter, earlier))
     after_text_attention(model, InjectAudio(adapter))
     return model
+
+
+def entering(config: AdapterConfig) -> Callable:
+    """The APPLY_MODEL wrapper that gives the model portraits and earlier frames as this adapter learned it."""
+    leading = config.leading_latents
+    if not config.holds_reference:
+        return partial(show_leading, leading)
+    if leading == 0:
+        return hold_given
+    return hold_reference if leading == 1 else partial(hold_leading, leading)
 
 
 def has_adapter(model: ModelPatcher) -> bool:

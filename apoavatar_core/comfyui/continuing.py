@@ -1,4 +1,4 @@
-"""Clips that go on from earlier frames, and portraits that are held: latents that enter the model as they are."""
+"""Clips that go on from earlier frames, and portraits that are held: latents that are given and not made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from ..grid import video_frames
 from .conditions import MOTION
-from .wan import held_latents, with_leading
+from .wan import has_image_condition, held_latents, with_leading
 
 
 def hold_given(
@@ -22,8 +22,7 @@ def hold_given(
         x = held_latents(x, c_concat)
     else:
         refuse_context_windows(transformer_options)
-        motion = executor.class_obj.process_latent_in(motion).to(x)
-        x = torch.cat([motion, x[:, :, motion.shape[2] :]], dim=2)
+        x = with_first(x, executor.class_obj.process_latent_in(motion))
     return executor(x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
@@ -51,6 +50,42 @@ def hold_leading(
     return held_latents(prediction, c_concat)
 
 
+def hold_reference(
+    executor, x, timestep, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs
+) -> torch.Tensor:
+    """APPLY_MODEL wrapper for adapters that learned to hold the portrait's latent alone: it is held where a film begins."""
+    motion = kwargs.pop(MOTION, None)
+    if motion is None:
+        return hold_leading(1, executor, x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
+    refuse_context_windows(transformer_options)
+    return executor(x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+
+def show_leading(
+    most: int,
+    executor,
+    x,
+    timestep,
+    c_concat=None,
+    c_crossattn=None,
+    control=None,
+    transformer_options={},
+    **kwargs,
+) -> torch.Tensor:
+    """APPLY_MODEL wrapper for adapters that hold nothing. Where they learned, as MultiTalk did, to be shown up to `most` latents of
+    earlier frames, these become the image condition's first; else the image condition goes on showing the portrait, with which
+    colours drift less from window to window than with the film's own last frame (docs/experiments.md).
+    """
+    motion = kwargs.pop(MOTION, None)
+    if motion is not None:
+        refuse_context_windows(transformer_options)
+        if most > 1:
+            refuse_other_lengths(motion.shape[2], most)
+        if most > 1 and has_image_condition(x, c_concat):
+            c_concat = with_leading(c_concat, executor.class_obj.process_latent_in(motion).to(c_concat))
+    return executor(x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
+
+
 def refuse_context_windows(transformer_options: dict) -> None:
     """Refuse earlier frames in context windows.
 
@@ -70,8 +105,6 @@ def refuse_other_lengths(latents: int, most: int) -> None:
     Raises:
         ValueError: with the numbers of frames that will do.
     """
-    if most < 2:
-        raise ValueError("This adapter was not trained to go on from earlier frames: choose 'nothing' in continue_from.")
     if not 2 <= latents <= most:
         choices = " or ".join(str(video_frames(count)) for count in range(2, most + 1))
         raise ValueError(
@@ -84,9 +117,33 @@ def end_with_motion(executor, *args, **kwargs):
     """OUTER_SAMPLE wrapper: a clip that goes on from earlier frames begins with exactly their latents, so that the VAE
     decodes what follows as their continuation.
     """
+    motion = motion_of(executor.class_obj)
     samples = executor(*args, **kwargs)
-    for condition in executor.class_obj.conds["positive"]:
-        if MOTION in condition["model_conds"]:
-            motion = condition["model_conds"][MOTION].cond.to(samples)
-            return torch.cat([motion.expand(len(samples), *motion.shape[1:]), samples[:, :, motion.shape[2] :]], dim=2)
-    return samples
+    return samples if motion is None else with_first(samples, motion)
+
+
+def keep_motion(executor, noise, latent_image, sampler, sigmas, denoise_mask=None, *args, **kwargs):
+    """OUTER_SAMPLE wrapper for adapters that hold no earlier frames: their latents are kept as ComfyUI's inpainting keeps what a
+    noise mask leaves out, and the clip begins with exactly them.
+    """
+    guider = executor.class_obj
+    motion = motion_of(guider)
+    if motion is None:
+        return executor(noise, latent_image, sampler, sigmas, denoise_mask, *args, **kwargs)
+    if denoise_mask is None:
+        denoise_mask = torch.ones_like(latent_image, device=guider.model_patcher.load_device)
+    mask = with_first(denoise_mask, torch.zeros_like(motion))
+    samples = executor(noise, with_first(latent_image, motion), sampler, sigmas, mask, *args, **kwargs)
+    return with_first(samples, motion)
+
+
+def motion_of(guider) -> torch.Tensor | None:
+    """The latents of earlier frames that a GUIDER's clip goes on from."""
+    told = (condition["model_conds"] for condition in guider.conds["positive"])
+    return next((conditions[MOTION].cond for conditions in told if MOTION in conditions), None)
+
+
+def with_first(samples: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """samples [B, C, T_lat, h, w] that begin with `latents` [1 or B, C, k, h, w]."""
+    latents = latents.to(samples).expand(len(samples), *latents.shape[1:])
+    return torch.cat([latents, samples[:, :, latents.shape[2] :]], dim=2)

@@ -210,6 +210,6 @@ def _window(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A window's frames, IMAGE, and the latents that the next goes on from."""
     earlier = Earlier(folder.carried()[CARRIED], window.overlap, window.start) if window.overlap else Earlier()
-    samples = sample_window(sampling, how, window.frames, window.index, earlier, progress.steps_of(window))
+    samples = sample_window(sampling, window.frames, window.index, earlier, progress.steps_of(window))
     shown = vae.decode(samples)[0]
     return shown, vae.encode(shown[-how.overlap :]) if how.overlap else torch.zeros(0)

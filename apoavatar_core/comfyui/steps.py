@@ -23,7 +23,6 @@ from ..grid import video_frames
 from .conditions import (
     AUDIO,
     EMBEDDED,
-    MOTION,
     POSE,
     POSE_DIAL,
     POSE_GATE,
@@ -145,8 +144,6 @@ class TakeConditions(AdapterPatch):
         audio, pose, gate, reference = (kwargs.pop(name, None) for name in names)
         dial = kwargs.pop(POSE_SIGMAS, None)
         factor = None if dial is None else pose_factor(dial, transformer_options["sigmas"])
-        if kwargs.pop(MOTION, None) is not None:
-            raise ValueError("This adapter was not trained to go on from earlier frames: choose 'nothing' in continue_from.")
         if audio is not None:
             # Native context windows put the clip's first latent frame before every window but the first.
             anchored = getattr(transformer_options.get("context_window"), "causal_anchor_index", None) is not None

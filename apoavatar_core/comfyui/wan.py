@@ -130,13 +130,18 @@ def held_frames(image_condition: torch.Tensor) -> torch.Tensor:
     return image_condition[:, :MASK_CHANNELS].amin((1, 3, 4)) > 0
 
 
-def held_latents(x: torch.Tensor, image_condition: torch.Tensor | None) -> torch.Tensor:
-    """The latents x [B, C, T_lat, h, w] with those in their place that the image condition gives.
-
-    The condition is a mask, 1 where a frame is given, before the given latents: [B, 4 + C, T_lat, h, w]. Any other
-    layout holds nothing.
+def has_image_condition(x: torch.Tensor, image_condition: torch.Tensor | None) -> bool:
+    """Whether what goes beside latents x [B, C, T_lat, h, w] is a mask, 1 where a frame is given, before the given latents:
+    [B, 4 + C, T_lat, h, w].
     """
-    if image_condition is None or image_condition.shape[1] != MASK_CHANNELS + x.shape[1]:
+    return image_condition is not None and image_condition.shape[1] == MASK_CHANNELS + x.shape[1]
+
+
+def held_latents(x: torch.Tensor, image_condition: torch.Tensor | None) -> torch.Tensor:
+    """The latents x [B, C, T_lat, h, w] with those in their place that the image condition gives. Any other layout than
+    `has_image_condition` asks for holds nothing.
+    """
+    if not has_image_condition(x, image_condition):
         return x
     mask, latents = image_condition.to(x).split([MASK_CHANNELS, x.shape[1]], dim=1)
     return torch.where(mask.amin(1, keepdim=True) > 0, latents, x)

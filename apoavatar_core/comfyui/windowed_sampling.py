@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from ..adapters import AdapterConfig
 from ..grid import video_frames
 from .clip_values import ClipValues, Earlier
-from .conditions import MOTION, with_conditions
+from .conditions import with_conditions
 from .film import FILM, Film
 
 SHORTEST_LEARNED = 5
@@ -43,22 +43,19 @@ class GoingOn:
     Attributes:
         window: frames of one, 4n + 1.
         overlap: of the window before with which a window begins, 4n + 1.
-        learned: the adapter learned to go on from earlier frames. Else they are given as in native inpainting.
     """
 
     window: int
     overlap: int
-    learned: bool
 
 
 def going_on(adapter: AdapterConfig, window: int, motion_frames: int) -> GoingOn:
     """What this adapter makes of windows of at most so many frames that begin with at most so many earlier ones."""
     window = min(window, adapter.window)
-    learned = adapter.holds_reference and adapter.leading_latents != 1
     overlap = min(motion_frames, window - 4)
-    if learned and adapter.leading_latents:
+    if adapter.leading_latents > 1:
         overlap = min(max(overlap, SHORTEST_LEARNED), video_frames(adapter.leading_latents))
-    return GoingOn(window, overlap, learned)
+    return GoingOn(window, overlap)
 
 
 def films_of(guider) -> list[Film]:
@@ -103,20 +100,6 @@ def _of_clips(conditions: list[dict], clip_of: Callable[[Film], ClipValues]) -> 
     return told
 
 
-def given_as_inpainting(clip: ClipValues, latents: torch.Tensor) -> ClipValues:
-    """A clip for a model that did not learn to go on: its first latents are these, kept as ComfyUI's inpainting keeps what
-    a noise mask leaves out. The image condition stays the portrait's: with the film's own last frame there, colours drift
-    more from window to window (docs/experiments.md).
-    """
-    count = latents.shape[2]
-    samples = clip.latent["samples"].clone()
-    samples[:, :, :count] = latents.to(samples)
-    mask = torch.ones_like(samples[:, :1])
-    mask[:, :, :count] = 0
-    tensors = {name: tensor for name, tensor in clip.tensors.items() if name != MOTION}
-    return replace(clip, tensors=tensors, latent={**clip.latent, "samples": samples, "noise_mask": mask})
-
-
 def seeded(noise, index: int):
     """The NOISE of a window: the first has the user's own, every other a seed that follows from that and its number.
 
@@ -133,17 +116,9 @@ def seeded(noise, index: int):
     return found
 
 
-def sample_window(
-    sampling: Sampling, how: GoingOn, frames: int, index: int, earlier: Earlier, callback: Callable
-) -> torch.Tensor:
+def sample_window(sampling: Sampling, frames: int, index: int, earlier: Earlier, callback: Callable) -> torch.Tensor:
     """Latents [1, C, T_lat, h, w] of a window of so many frames that goes on from what came before."""
-    given = earlier.latents
-
-    @cache
-    def clip_of(film: Film) -> ClipValues:
-        clip = film.clip(frames, earlier)
-        return clip if given is None or how.learned else given_as_inpainting(clip, given)
-
+    clip_of = cache(partial(Film.clip, frames=frames, earlier=earlier))
     first, *_ = films_of(sampling.guider)
     guider, latent, noise = with_clips(sampling.guider, clip_of), clip_of(first).latent, seeded(sampling.noise, index)
     samples = comfy.sample.fix_empty_latent_channels(
@@ -152,7 +127,7 @@ def sample_window(
         latent.get("downscale_ratio_spacial"),
         latent.get("downscale_ratio_temporal"),
     )
-    made = guider.sample(
+    return guider.sample(
         noise.generate_noise({**latent, "samples": samples}),
         samples,
         sampling.sampler,
@@ -162,6 +137,3 @@ def sample_window(
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=noise.seed,
     ).to(comfy.model_management.intermediate_device())
-    if given is not None:  # exactly they, so that the VAE decodes what follows as their continuation
-        made = torch.cat([given.to(made), made[:, :, given.shape[2] :]], dim=2)
-    return made

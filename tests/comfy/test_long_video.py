@@ -194,8 +194,7 @@ def test_a_film_of_one_window_is_what_the_sampler_makes_of_the_clip(pack, nodes_
     room = pack("apoavatar_core.comfyui.windowed_sampling")
     guider = parts[1]
     before = {name: [dict(condition) for condition in conditions] for name, conditions in guider.original_conds.items()}
-    how = room.GoingOn(WINDOW, 5, learned=False)
-    made = room.sample_window(room.Sampling(*parts), how, WINDOW, 0, room.Earlier(), lambda *_: None)
+    made = room.sample_window(room.Sampling(*parts), WINDOW, 0, room.Earlier(), lambda *_: None)
     assert torch.equal(made, clip)
     assert all(
         condition[name] is kept[name]
@@ -203,7 +202,7 @@ def test_a_film_of_one_window_is_what_the_sampler_makes_of_the_clip(pack, nodes_
         for condition, kept in zip(conditions, all_kept)
         for name in kept
     ), "the user's guider stays as it was"
-    other = room.sample_window(room.Sampling(*parts), how, WINDOW, 1, room.Earlier(), lambda *_: None)
+    other = room.sample_window(room.Sampling(*parts), WINDOW, 1, room.Earlier(), lambda *_: None)
     assert not torch.equal(other, clip), "every window has noise of its own"
 
 
@@ -246,9 +245,8 @@ def test_a_film_goes_on_from_the_latents_of_its_last_frames(pack, nodes_by_id, p
 
     model.add_wrapper(comfy.patcher_extension.WrappersMP.APPLY_MODEL, note)
     earlier = pack("apoavatar_core.comfyui.clip_values").Earlier(motion, 5, 4)
-    how = room.going_on(pack("apoavatar_core.comfyui.attaching").adapter_in(model), WINDOW, 5)
-    assert not how.learned
-    made = room.sample_window(room.Sampling(*parts), how, WINDOW, 1, earlier, lambda *_: None)
+    assert not pack("apoavatar_core.comfyui.attaching").adapter_in(model).holds_earlier_frames
+    made = room.sample_window(room.Sampling(*parts), WINDOW, 1, earlier, lambda *_: None)
     assert torch.equal(made[:, :, :2], motion) and made.shape[2] == 3
     given = model.model.process_latent_in(motion)
     x, condition = seen[-1]
@@ -259,17 +257,18 @@ def test_a_film_goes_on_from_the_latents_of_its_last_frames(pack, nodes_by_id, p
 
 
 @pytest.mark.parametrize(("changes", "asked", "expected"), [
-    ({}, (81, 9), (49, 9, False)),
-    ({}, (9, 9), (9, 5, False)),
-    ({"holds_reference": True, "window": 81}, (81, 9), (81, 9, True)),
-    ({"holds_reference": True, "leading_latents": 3, "window": 81}, (81, 13), (81, 9, True)),
-    ({"holds_reference": True, "leading_latents": 3, "window": 81}, (81, 1), (81, 5, True)),
-    ({"holds_reference": True, "leading_latents": 1, "window": 81}, (81, 9), (81, 9, False)),
+    ({}, (81, 9), (49, 9)),
+    ({}, (9, 9), (9, 5)),
+    ({"holds_reference": True, "window": 81}, (81, 9), (81, 9)),
+    ({"holds_reference": True, "leading_latents": 3, "window": 81}, (81, 13), (81, 9)),
+    ({"holds_reference": True, "leading_latents": 3, "window": 81}, (81, 1), (81, 5)),
+    ({"holds_reference": True, "leading_latents": 1, "window": 81}, (81, 1), (81, 1)),
+    ({"leading_latents": 7, "window": 81}, (81, 33), (81, 25)),
 ])  # fmt: skip
 def test_windows_are_as_the_adapter_was_trained(pack, preset, changes: dict, asked: tuple, expected: tuple) -> None:
     adapter = replace(pack("apoavatar_core.comfyui.attaching").adapter_in(preset[0]), **changes)
     found = pack("apoavatar_core.comfyui.windowed_sampling").going_on(adapter, *asked)
-    assert (found.window, found.overlap, found.learned) == expected
+    assert (found.window, found.overlap) == expected
 
 
 def test_an_hour_and_a_half_is_never_in_memory(pack, nodes_by_id, preset) -> None:
@@ -316,7 +315,7 @@ def test_two_voices_count_each_in_its_mask_in_every_window(pack, nodes_by_id, pr
 
     def window(positive: list, negative: list) -> Tensor:
         parts = room.Sampling(*sampling(nodes_by_id, preset, positive, negative))
-        return room.sample_window(parts, room.GoingOn(WINDOW, 5, False), WINDOW, bool(start), earlier, lambda *_: None)
+        return room.sample_window(parts, WINDOW, bool(start), earlier, lambda *_: None)
 
     both = window(*two_speakers(nodes_by_id, preset, audios, left))
     first, second = (window(*conditioned(nodes_by_id, preset, audio)[:2]) for audio in audios)
@@ -393,7 +392,7 @@ def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset
         parts = list(sampling(nodes_by_id, (model, *preset[1:]), positive, negative, seed, steps))
         parts[1].scales = type(parts[1].scales)(1.0, 1.0, scale, 1.0)
         films = pack("apoavatar_core.comfyui.windowed_sampling").films_of(parts[1])
-        how = pack("apoavatar_core.comfyui.windowed_sampling").GoingOn(WINDOW, 5, False)
+        how = pack("apoavatar_core.comfyui.windowed_sampling").GoingOn(WINDOW, 5)
         return room.LongVideo(Sampling(*parts), audio, crf=crf).identity(films, how, 24)[0]
 
     (shifted,) = ModelSamplingSD3().patch(preset[0], 5.0)
@@ -436,7 +435,7 @@ def test_sampling_a_model_leaves_nothing_that_another_film_would_follow_from(pac
 
     def keys() -> list[str]:
         found = sampled.films_of(films[0].sampling.guider)
-        return [film.identity(found, sampled.GoingOn(WINDOW, 5, False), 5)[0] for film in films]
+        return [film.identity(found, sampled.GoingOn(WINDOW, 5), 5)[0] for film in films]
 
     before = keys()
     assert before[0] != before[1]

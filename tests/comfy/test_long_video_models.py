@@ -1,5 +1,5 @@
-"""Long Video with models that learned to go on from earlier frames: InfiniteTalk, with UniAnimate's pose too, and adapters that
-were trained with leading latents. Small layouts with random weights.
+"""Long Video with models that learned to go on from earlier frames: InfiniteTalk and MultiTalk, with UniAnimate's pose too, and
+adapters that were trained with leading latents; and with models that did not. Small layouts with random weights.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.comfy import test_unianimate, test_warm_start, test_windows
+from tests.comfy import test_unianimate, test_wan_variants, test_warm_start, test_windows
 
 SIDE, WINDOW, MOTION, FRAMES = 32, 13, 5, 27
 """Three windows: thirteen frames, eight more, and eight of which the film needs six."""
@@ -81,7 +81,7 @@ def watched(model, apply) -> tuple[object, Seen]:
         return seen.made[-1]
 
     def step(executor, x, timestep, c_concat=None, *args, **kwargs):
-        seen.entered[-1] |= {"x": x.cpu(), "c_concat": c_concat.cpu(), "reference_latent": kwargs.get("reference_latent")}
+        seen.entered[-1] |= {"x": x.cpu(), "c_concat": c_concat, "reference_latent": kwargs.get("reference_latent")}
         return executor(x, timestep, c_concat, *args, **kwargs)
 
     model.add_wrapper(WrappersMP.OUTER_SAMPLE, sampling)  # outside of the adapter's, which come after it
@@ -263,7 +263,7 @@ def test_a_film_with_leading_latents_is_made_clip_by_clip(pack, leading, vae) ->
         entered = seen.entered[index]
         portrait = plain.model.process_latent_in(vae.encode(PORTRAIT))[:, :, 0]
         torch.testing.assert_close(entered["reference_latent"].cpu(), portrait, atol=1e-4, rtol=1e-4)
-        mask, given = entered["c_concat"].split([4, 16], dim=1)
+        mask, given = entered["c_concat"].cpu().split([4, 16], dim=1)
         known = 2 if index else 1
         assert (mask[:, :, :known] == 1).all() and not mask[:, :, known:].any()
         if index:
@@ -273,4 +273,63 @@ def test_a_film_with_leading_latents_is_made_clip_by_clip(pack, leading, vae) ->
         shown = vae.decode(window)[0]
         so_far = shown if so_far is None else torch.cat([so_far, shown[MOTION:]])
     assert len(seen.made) == 3 and len(film) == FRAMES
+    torch.testing.assert_close(film.mean((1, 2)), so_far[:FRAMES].mean((1, 2)), atol=0.02, rtol=0)
+
+
+# --- kept by a noise mask
+
+
+def kept_by_hand(pack, model, vae, told: tuple, so_far: Tensor, shown: bool, index: int) -> Tensor:
+    """A window's latents by ComfyUI's own inpainting over the latents of the last frames so far, which the image condition shows
+    too if they are `shown`.
+    """
+    import node_helpers
+    from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+
+    motion, texts = vae.encode(so_far[-MOTION:]), []
+    for text in told:
+        extras = text[0][1]
+        named = {name: value for name, value in extras["model_conds"].items() if name != pack("apoavatar_core.comfyui.conditions").MOTION}
+        image, mask = extras["concat_latent_image"].clone(), extras["concat_mask"].clone()
+        if shown:
+            image[:, :, :2], mask[:, :, :2] = motion, 0
+        values = {"model_conds": named, "concat_latent_image": image, "concat_mask": mask}
+        texts.append(node_helpers.conditioning_set_values(text, values))
+    latent = {"samples": torch.zeros(1, 16, 4, SIDE // 8, SIDE // 8), "noise_mask": torch.ones(1, 1, 4, SIDE // 8, SIDE // 8)}
+    latent["samples"][:, :, :2], latent["noise_mask"][:, :, :2] = motion, 0
+    return SamplerCustomAdvanced.execute(*parts(pack, model, *texts, index), latent).result[0]["samples"]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["text to video", "image to video", "MultiTalk", "MultiTalk with UniAnimate"])
+def test_what_no_adapter_holds_is_kept_by_a_noise_mask(pack, infinitetalk, patch, vae, heard, tmp_path, kind: str) -> None:
+    """MultiTalk is told from InfiniteTalk by its file's name alone: its first window holds nothing, and those that follow are shown
+    the earlier frames in the image condition; for models that did not learn to go on the portrait stays there.
+    """
+    room, multitalk = pack("apoavatar_core.comfyui"), kind.startswith("MultiTalk")
+    plain, path = infinitetalk[0], tmp_path / "WanVideo_2_1_Multitalk.safetensors"
+    save_file(patch.state_dict(), path)
+    text, features, fps = (WORDS, heard[1], 25.0) if multitalk else (test_wan_variants.TEXT, test_wan_variants.VOICE, 24.0)
+    if not multitalk:
+        plain = test_wan_variants.wan(**test_wan_variants.LAYOUTS[kind])
+
+    def apply(model):
+        if not multitalk:
+            return room.attaching.attach(model, test_wan_variants.adapter(pack))
+        return room.loading.apply_adapter(model, path, unianimate(tmp_path) if "UniAnimate" in kind else None)
+
+    pose = {"pose_mode": "hard", "pose": greys(FRAMES)} if "UniAnimate" in kind else None
+    model, seen = watched(plain, apply)
+    by_hand = apply(plain)
+    film = filmed(pack, model, *conditioned(pack, vae, text, features, fps, pose))
+    portrait = plain.model.process_latent_in(vae.encode(PORTRAIT))
+    so_far = vae.decode(seen.made[0])[0]
+    for index, window in enumerate(seen.made[1:], 1):
+        told = conditioned(pack, vae, text, features, fps, pose, so_far)
+        expected = kept_by_hand(pack, by_hand, vae, told, so_far, multitalk, index)
+        apart = (window - expected).abs().max()
+        assert apart < 1e-4, f"window {index}: {apart}"
+        so_far = torch.cat([so_far, vae.decode(window)[0][MOTION:]])
+    assert len(seen.made) == 3 and len(film) == FRAMES
+    assert (seen.entered[0]["x"][:1, :, :1] - portrait).abs().max() > 0.1, "the portrait is not held"
     torch.testing.assert_close(film.mean((1, 2)), so_far[:FRAMES].mean((1, 2)), atol=0.02, rtol=0)

@@ -334,10 +334,36 @@ def after(frames: int) -> dict:
     return {"continue_from": "previous_frames", "previous_frames": torch.rand(frames, SIDE, SIDE, 3), "motion_frames": 5}
 
 
-def test_earlier_frames_are_refused_where_the_adapter_cannot_use_them(pack, vae) -> None:
-    model = pack("apoavatar_core.comfyui.attaching").attach(wan(in_dim=36), adapter(pack))
-    going_on = conditioned(pack, vae, continue_from=after(12))
-    with pytest.raises(ValueError, match="choose 'nothing' in continue_from"):
-        sampled(pack, model, *going_on)
+LAYOUTS = {
+    "text to video": {},
+    "image to video": {"in_dim": 36},
+    "image to video with CLIP vision": {"in_dim": 36, "model_type": "i2v"},
+    "5B": {"in_dim": 48, "out_dim": 48},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_adapter_that_holds_no_earlier_frames_keeps_them_as_comfyui_s_inpainting_does(pack, vae, wan22_vae, layout) -> None:
+    import node_helpers
+
+    keys, coder = pack("apoavatar_core.comfyui.conditions"), wan22_vae if layout == "5B" else vae
+    model = wan(**LAYOUTS[layout])
+    model = pack("apoavatar_core.comfyui.attaching").attach(model, adapter(pack, vae_stride=16 if layout == "5B" else 8))
+    going_on = after(12)
+    positive, negative, latent = conditioned(
+        pack, coder, continue_from=going_on, reference_image=torch.full((1, SIDE, SIDE, 3), 0.5)
+    )
+    found = sampled(pack, model, positive, negative, latent)["samples"]
+    motion = coder.encode(going_on["previous_frames"][-5:])
+    by_hand = {"samples": latent["samples"].clone(), "noise_mask": torch.ones_like(latent["samples"][:, :1])}
+    by_hand["samples"][:, :, :2], by_hand["noise_mask"][:, :, :2] = motion, 0
+    rest = {name: condition for name, condition in positive[0][1]["model_conds"].items() if name != keys.MOTION}
+    told = (node_helpers.conditioning_set_values(text, {"model_conds": rest}) for text in (positive, negative))
+    expected = sampled(pack, model, *told, by_hand)["samples"]
+    assert torch.equal(found[:, :, :2], motion) and found.shape[2] == 3
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_too_few_earlier_frames_are_refused(pack, vae) -> None:
     with pytest.raises(ValueError, match="has 4 frames but 5 go before the clip"):
         conditioned(pack, vae, continue_from=after(4))

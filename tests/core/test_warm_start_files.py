@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from apoavatar_core.checkpoints.adapter_file import read_adapter
+from apoavatar_core.checkpoints.adapter_file import read_adapter, write_adapter
 from apoavatar_core.checkpoints.unianimate import read_unianimate
 
 WIDTH, AUDIO_WIDTH, FEATURES, HIDDEN, TOKENS = 80, 8, 2, 3, 4
@@ -66,6 +66,25 @@ def test_new_layers_beside_a_mixed_file_are_as_its_matrices(tmp_path: Path, matr
     assert {tensor.dtype for name, tensor in tensors.items() if name.startswith(NEW)} == {matrices}
     assert tensors["injections.0.norm.weight"].dtype == torch.float32, "what the file has stays as it is"
     assert tensors["injections.0.k.weight"].dtype == matrices
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("wan2.1_infiniteTalk_multi_fp16", (True, 0)),
+        ("Wan2_1-InfiniTetalk-Single_fp16", (True, 0)),
+        ("infinitetalk_from_multitalk", (True, 0)),
+        ("some", (True, 0)),
+        ("multitalk", (False, 7)),
+        ("WanVideo_2_1_Multitalk_14B_fp8_e4m3fn", (False, 7)),
+    ],
+)
+def test_multitalk_is_told_from_infinitetalk_by_its_file_s_name(tmp_path: Path, name: str, found: tuple[bool, int]) -> None:
+    """It holds no portrait and goes on from up to 25 frames, which it is shown; a converted file keeps that under any name."""
+    config, tensors = read_adapter(saved(infinitetalk(blocks=1), tmp_path / f"{name}.safetensors"))
+    assert (config.holds_reference, config.leading_latents) == found
+    write_adapter(tmp_path / "adapter.safetensors", config, tensors)
+    assert read_adapter(tmp_path / "adapter.safetensors")[0] == config
 
 
 @pytest.mark.parametrize("prefix", ["", "diffusion_model."])
