@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -74,14 +75,17 @@ def filmed(nodes_by_id, preset, audio: dict, length: int = 0, motion_frames: int
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("frames", [5, 9, 10, 21])
+@pytest.mark.parametrize("frames", [1, 5, 9, 10, 21])
 def test_a_film_is_as_long_as_its_voice(nodes_by_id, preset, folders, frames: int) -> None:
+    """A frame, less than a window, exactly one, a last window of one frame, exactly four; taken apart by ComfyUI's own node."""
+    from comfy_extras.nodes_video import GetVideoComponents
+
     audio = voice(frames / FPS)
     video, _ = filmed(nodes_by_id, preset, audio)
-    parts = video.get_components()
-    assert len(parts.images) == frames and parts.frame_rate == FPS
-    assert abs(parts.audio["waveform"].shape[-1] / 16_000 - frames / FPS) < 1 / FPS + 0.03
-    assert not list((folders / "output").iterdir())
+    images, sound, fps, _ = GetVideoComponents.execute(video).result
+    assert images.shape == (frames, SIDE, SIDE, 3) and fps == FPS
+    assert sound["sample_rate"] == 16_000 and abs(sound["waveform"].shape[-1] / 16_000 - frames / FPS) < 1 / FPS + 0.03
+    assert images.std() > 0.01 and not list((folders / "output").iterdir())
 
 
 @torch.inference_mode()
@@ -378,6 +382,54 @@ def test_out_of_memory_it_goes_on_with_shorter_windows(nodes_by_id, preset) -> N
     video, ui = filmed(nodes_by_id, (model, *preset[1:]), voice(21 / FPS), clip=17)
     assert len(video.get_components().images) == 21
     assert "Out of memory in a window of 17 frames: it goes on with windows of 9." in " ".join(ui["text"])
+
+
+@torch.inference_mode()
+def test_out_of_memory_in_the_decoder_it_decodes_in_tiles(nodes_by_id, preset, caplog, monkeypatch) -> None:
+    """ComfyUI's VAE does so by itself; a tile is as large as these small pictures."""
+    expected = filmed(nodes_by_id, preset, voice(13 / FPS))[0].get_components().images
+    network, tries = preset[2].first_stage_model, []
+    decode = network.decode
+
+    def once_too_much(*args, **kwargs):
+        tries.append(None)
+        if len(tries) % 2:
+            raise torch.cuda.OutOfMemoryError("no memory")
+        return decode(*args, **kwargs)
+
+    monkeypatch.setattr(network, "decode", once_too_much)
+    video, ui = filmed(nodes_by_id, preset, voice(13 / FPS, 8000))
+    assert caplog.text.count("retrying with tiled VAE decoding") == len(tries) / 2 >= 2, "in both windows"
+    assert "Out of memory" not in " ".join(ui["text"])
+    apart = (video.get_components().images - expected).abs().mean()
+    assert apart < 0.05 * expected.std(), f"but for rounding the same film: {apart}"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no limit of file sizes")
+@torch.inference_mode()
+def test_with_a_full_disk_it_stops_in_one_sentence_and_goes_on_later(nodes_by_id, preset, folders) -> None:
+    import resource
+
+    audio, told = voice(13 / FPS), []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(value, total, preview, node_id=None):
+        told.append(value)
+        if len(told) == 2:  # the first window is finished: files that may not grow fail as on a full disk
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+
+    import comfy.utils
+
+    comfy.utils.set_progress_bar_global_hook(fill)
+    try:
+        with pytest.raises(OSError, match="free some space on the disk and queue again, and it goes on after the 1 windows"):
+            filmed(nodes_by_id, preset, audio)
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    video, ui = filmed(nodes_by_id, preset, audio)
+    assert "The film goes on after its 1 finished windows" in " ".join(ui["text"])
+    assert len(video.get_components().images) == 13 and not list((folders / "output").iterdir())
 
 
 def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset, tmp_path) -> None:
