@@ -107,6 +107,17 @@ def test_all_workflows_are_there_with_their_thumbnails():
         assert (WORKFLOWS / f"{name}.jpg").is_file()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workflow_keeps_every_input_of_its_nodes(object_info, name):
+    """Of those that a node has got since, the page would make up the value."""
+    for node in workflow.load(WORKFLOWS / f"{name}.json")["nodes"]:
+        if node["type"] not in workflow.NOTES:
+            declared = [input_name for input_name, _ in workflow.declared_inputs(object_info[node["type"]]["input"])]
+            assert [one for one in declared if one not in {socket["name"] for socket in node["inputs"]}] == [], node["title"]
+            unknown = [widget for widget, (place, _) in workflow.widgets_of(node, object_info[node["type"]]).items() if place is None]
+            assert unknown == [], node["title"]
+
+
 def test_what_needs_a_download_comes_last_in_the_template_browser():
     by_name = sorted(NAMES, key=str.casefold)
     assert {*by_name[-len(WITH_OTHERS_MODELS) :]} == {*WITH_OTHERS_MODELS}

@@ -67,6 +67,14 @@ def test_every_node_has_a_title_of_its_own(path: Path) -> None:
 
 
 @each_workflow
+def test_titles_are_seen_whole(path: Path) -> None:
+    """The page cuts a folded node's title, and a node's badge, above its right end, lies on the end of a long group's title."""
+    saved = load(path)
+    assert [node["title"] for node in saved["nodes"] if node["flags"].get("collapsed") and len(node["title"]) > 20] == []
+    assert [group["title"] for group in saved["groups"] if len(group["title"]) > 17] == []
+
+
+@each_workflow
 def test_the_note_names_time_and_memory_and_shows_no_code(path: Path) -> None:
     (note,) = nodes_of(load(path), "MarkdownNote")
     (text,) = note["widgets_values"]
