@@ -5,10 +5,8 @@ probability p_t (Eq. 4). Training samples a mask m_t ~ Bernoulli(1 − p_t); inf
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -91,7 +89,7 @@ def refocus(
     Raises:
         ValueError: if the sound, `frames` or `fps` is unusable.
     """
-    return _gate(audio_rms(waveform, sample_rate), frames, fps, config)
+    return gate_from(audio_rms(waveform, sample_rate), frames, fps, config)
 
 
 def gate_of(voice: HeardVoice, frames: int, fps: float, config: RefocusingConfig) -> Gate:
@@ -100,8 +98,12 @@ def gate_of(voice: HeardVoice, frames: int, fps: float, config: RefocusingConfig
     Accents lie above 1 then, where the paper's τ = 8 lets the loudest moment of a pose frame decide; on full-scale
     amplitudes (up to 0.25) Eq. 2 is hardly more than the mean. Where nobody speaks there is silence.
     """
-    rms = _rms(voice.samples) if voice.speaks else np.zeros(1, np.float32)
-    return _gate(rms / LEVEL_RMS, frames, fps, config)
+    return gate_from(levels_of(voice), frames, fps, config)
+
+
+def levels_of(voice: HeardVoice) -> np.ndarray:
+    """l_n of a voice in units of the level that all voices are brought to, float32 [N]; silence where nobody speaks."""
+    return (_rms(voice.samples) if voice.speaks else np.zeros(1, np.float32)) / LEVEL_RMS
 
 
 def frames_of(voice: HeardVoice, fps: float) -> int:
@@ -110,8 +112,8 @@ def frames_of(voice: HeardVoice, fps: float) -> int:
     return math.ceil(round(len(voice.samples) / SAMPLE_RATE * fps, 6)) or 1
 
 
-def _gate(rms: np.ndarray, frames: int, fps: float, config: RefocusingConfig) -> Gate:
-    """Eq. 2-4 for the loudness of audio frames [N]."""
+def gate_from(rms: np.ndarray, frames: int, fps: float, config: RefocusingConfig) -> Gate:
+    """Eq. 2-4 for l_n, the loudness of audio frames [N]."""
     loudness = pose_frame_loudness(rms, frames, fps, config.tau)
     normalized = normalized_loudness(loudness, config.q_low, config.q_high)
     dropout = dropout_probability(normalized, config.alpha, config.beta)
@@ -132,17 +134,16 @@ def _rms(samples: np.ndarray) -> np.ndarray:
     return np.sqrt(sums[: 1 + len(samples) // HOP] / FRAME)
 
 
-def log_mean_exps(values: np.ndarray, windows: Sequence[tuple[int, int]], tau: float) -> np.ndarray:
+def log_mean_exps(values: np.ndarray, starts: np.ndarray, stops: np.ndarray, tau: float) -> np.ndarray:
     """LME_τ of Eq. 2, (1/τ) · log(mean(exp(τ·x))), over each window: between the mean of its values and their maximum.
 
     Args:
         values: [N], none below 0; 0 follows the last.
-        windows: [start, stop) of each, start < N.
+        starts, stops: [W], whole numbers of any size, the windows [start, stop) with start < N.
         tau: τ > 0.
     """
-    starts = np.array([start for start, _ in windows])
-    sizes = np.array([float(stop - start) for start, stop in windows])
-    counts = np.array([min(stop, len(values)) - start for start, stop in windows])
+    sizes = (stops - starts).astype(np.float64)
+    starts, counts = starts.astype(np.int64), (np.minimum(stops, len(values)) - starts).astype(np.int64)
     # The windows' values one after the other, for windows that share an audio frame or leave some out.
     firsts = np.cumsum(counts) - counts
     inside = np.asarray(values, dtype=np.float64)[np.repeat(starts - firsts, counts) + np.arange(counts.sum())]
@@ -173,17 +174,16 @@ def pose_frame_loudness(rms: np.ndarray, frames: int, fps: float, tau: float) ->
     # stands for (23.976 → 2997/125), and window t starts at audio frame ceil(t · audio_frames_per_pose_frame).
     exact_fps = Fraction(float(fps)).limit_denominator(1_000_000) or Fraction(float(fps))
     step = Fraction(SAMPLE_RATE, HOP) / exact_fps
-    starts = [_ceil_div(t * step.numerator, step.denominator) for t in range(frames + 1)]
-
+    numerator, denominator = step.as_integer_ratio()
+    edges = np.array([-(-t * numerator // denominator) for t in range(frames + 1)])  # any size: a film may be slow
+    starts, stops = edges[:-1].copy(), edges[1:].copy()
+    (empty,) = np.nonzero(starts == stops)
+    # Halfway between two audio frames goes to the later: windows look forward from t/fps.
+    starts[empty] = [(2 * t * numerator + denominator) // (2 * denominator) for t in empty.tolist()]
+    stops[empty] = starts[empty] + 1
+    heard = np.count_nonzero(starts < len(rms))
     loudness = np.zeros(frames)
-    windows = list(pairwise(starts))
-    for t, (start, stop) in enumerate(windows):
-        if start == stop:
-            # Halfway between two audio frames goes to the later: windows look forward from t/fps.
-            start = (2 * t * step.numerator + step.denominator) // (2 * step.denominator)
-            windows[t] = start, start + 1
-    heard = [window for window in windows if window[0] < len(rms)]
-    loudness[: len(heard)] = log_mean_exps(rms, heard, tau)
+    loudness[:heard] = log_mean_exps(rms, starts[:heard], stops[:heard], tau)
     return loudness
 
 
@@ -214,10 +214,6 @@ def sample_pose_mask(dropout: Tensor, generator: torch.Generator) -> Tensor:
     """
     draws = torch.rand(dropout.shape, generator=generator, device=generator.device).to(dropout.device)
     return (draws >= dropout).to(dropout.dtype)
-
-
-def _ceil_div(numerator: int, denominator: int) -> int:
-    return -(-numerator // denominator)
 
 
 def _check_tau(tau: float) -> None:

@@ -13,8 +13,8 @@ BACKGROUND, WAVE, KEEP, GRID = (24, 26, 32), (96, 150, 200), (250, 160, 60), (60
 FINENESS = 2
 """So many times larger it is drawn, and then scaled down, which smooths the line."""
 
-MOST_POINTS = 2048
-"""More of a curve than this cannot be told apart on a screen."""
+MOST_POINTS = 1024
+"""More of a curve than this cannot be told apart on a node, and takes the page long to draw."""
 
 
 def plot_gate(voice: np.ndarray, gate: Gate) -> np.ndarray:

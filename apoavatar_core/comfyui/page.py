@@ -11,12 +11,13 @@ from pathlib import Path
 
 import av
 import folder_paths
+import numpy as np
 from aiohttp import web
 from comfy_extras.nodes_audio import load
 
 from ..guidance import MODALITIES, GuidanceScales, evaluation_plan
 from ..hearing import HeardVoice, heard_voice
-from ..refocusing import RefocusingConfig, frames_of, gate_of
+from ..refocusing import RefocusingConfig, frames_of, gate_from, levels_of
 from ..refocusing_plot import drawn_numbers
 from ..waveform import check_fps
 from .examples import VOICE
@@ -75,7 +76,8 @@ def gate_before_a_run(query: Mapping[str, str]) -> dict:
     if not 0 <= frames <= LONGEST * fps:
         raise ValueError(f"frames is {frames:g}: a gate of up to {LONGEST // 60} minutes is shown before a run.")
     voice = heard(VOICE, "the example", 0, 0) if "example" in query else voice_in_file(query.get("file", ""))
-    return drawn_numbers(voice.samples, gate_of(voice, int(frames) or frames_of(voice, fps), fps, config), config.beta)
+    gate = gate_from(levels(voice), int(frames) or frames_of(voice, fps), fps, config)
+    return drawn_numbers(voice.samples, gate, config.beta)
 
 
 def evaluations(query: Mapping[str, str]) -> dict:
@@ -134,6 +136,12 @@ def heard(path: Path, name: str, changed: int, size: int) -> HeardVoice:
     if waveform is None:
         raise ValueError(f"{name} is longer than {LONGEST // 60} minutes: its gate is shown after a run.")
     return heard_voice(waveform, rate)
+
+
+@lru_cache(maxsize=2)
+def levels(voice: HeardVoice) -> np.ndarray:
+    """How loud a voice is, which no dial changes."""
+    return levels_of(voice)
 
 
 def duration(path: Path) -> float | None:

@@ -31,6 +31,15 @@ def test_the_examples_voice_is_known_without_a_file(comfy_server):
     assert ask(comfy_server, "gate", example="") == ask(comfy_server, "gate", file=comfy_server.upload(ASSETS / "speech.wav"))
 
 
+def test_a_sound_is_heard_once_however_often_a_dial_moves(pack):
+    page = pack("apoavatar_core.comfyui.page")
+    for hearing in (page.heard, page.levels):
+        hearing.cache_clear()
+    shown = [page.gate_before_a_run({"example": "", "beta": str(beta / 10)})["keep"] for beta in range(3, 8)]
+    assert len({str(keep) for keep in shown}) == 5
+    assert (page.heard.cache_info().misses, page.levels.cache_info().misses) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [

@@ -107,15 +107,20 @@ def test_sound_shorter_than_the_clip_is_followed_by_silence() -> None:
     assert not loudness[3:].any()
 
 
+def whole(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One window over all values."""
+    return np.array([0]), np.array([len(values)])
+
+
 @given(loudness_arrays, st.floats(0.1, 1000))
 def test_log_mean_exp_lies_between_mean_and_maximum(values: np.ndarray, tau: float) -> None:
-    assert values.mean() - 1e-9 <= log_mean_exps(values, [(0, len(values))], tau)[0] <= values.max() + 1e-9
+    assert values.mean() - 1e-9 <= log_mean_exps(values, *whole(values), tau)[0] <= values.max() + 1e-9
 
 
 @given(loudness_arrays)
 def test_a_large_tau_approaches_the_maximum_and_a_small_one_the_mean(values: np.ndarray) -> None:
-    assert log_mean_exps(values, [(0, len(values))], 1e6)[0] == pytest.approx(values.max(), abs=1e-5)
-    assert log_mean_exps(values, [(0, len(values))], 1e-6)[0] == pytest.approx(values.mean(), abs=1e-5)
+    assert log_mean_exps(values, *whole(values), 1e6)[0] == pytest.approx(values.max(), abs=1e-5)
+    assert log_mean_exps(values, *whole(values), 1e-6)[0] == pytest.approx(values.mean(), abs=1e-5)
 
 
 @given(loudness_arrays, st.floats(0, 40), st.floats(60, 100))
