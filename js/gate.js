@@ -1,7 +1,7 @@
 /** Audio Loudness Refocusing draws its gate on itself: before a run that of Load Audio's file, after it the run's. */
 
 import { app } from "../../scripts/app.js";
-import { asking, isConnected, origin, shownNodes, valueOf, watch } from "./graph.js";
+import { asking, isConnected, look, origin, shownNodes, valueOf, watch } from "./graph.js";
 
 const NODE = "ApoAvatarLoudnessRefocusing";
 const DIALS = ["fps", "frames", "alpha", "beta", "tau", "q_low", "q_high"];
@@ -252,26 +252,24 @@ function soundIn(player) {
   return name && folder ? `${folder}/${name}` : name;
 }
 
-function movePlayheads(player) {
-  const sound = soundIn(player);
-  for (const node of shownNodes()) {
-    const plot = plots.get(node);
-    if (!sound || plot?.sound?.replace(/ \[\w+\]$/, "") !== sound) continue;
-    plot.played = player.paused && player.currentTime === 0 ? null : player.currentTime;
-    plot.mark();
-  }
+/** Where somebody who listens to a sound is, in seconds; null where nobody does. */
+function heardUpTo(sound, players) {
+  const own = players.filter((player) => soundIn(player) === sound && (!player.paused || player.currentTime > 0));
+  return (own.find((player) => !player.paused) ?? own[0])?.currentTime ?? null;
 }
 
-/** Playheads go with the players of their sounds, whichever renderer made them. Events of media do not rise, but are caught. */
+/** Playheads go with the players of their sounds, whichever renderer made them: those are other nodes', and so are their events. */
 function followPlayers() {
-  const run = (player) => {
-    movePlayheads(player);
-    if (!player.paused && player.isConnected) requestAnimationFrame(() => run(player));
-  };
-  document.addEventListener("playing", ({ target }) => run(target), true);
-  for (const event of ["pause", "seeked", "timeupdate", "emptied"]) {
-    document.addEventListener(event, ({ target }) => target instanceof HTMLMediaElement && movePlayheads(target), true);
-  }
+  look(() => {
+    const shown = shownNodes().map((node) => plots.get(node)).filter((plot) => plot?.sound);
+    const players = shown.length ? [...document.querySelectorAll("audio, video")] : [];
+    for (const plot of shown) {
+      const played = heardUpTo(plot.sound.replace(/ \[\w+\]$/, ""), players);
+      if (played === plot.played) continue;
+      plot.played = played;
+      plot.mark();
+    }
+  });
 }
 
 app.registerExtension({

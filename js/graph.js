@@ -3,8 +3,6 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
-const LOOK_EVERY = 50; // ms
-
 /** The node that an input is connected to, through Reroute nodes; undefined if there is none. */
 export function origin(node, name) {
   let from = node;
@@ -31,14 +29,19 @@ export function shownNodes() {
   return app.canvas?.graph?.nodes ?? [];
 }
 
+/** Does something before each frame that the page draws: no event tells of all that may have changed, in every renderer. */
+export function look(act) {
+  requestAnimationFrame(() => look(act)); // first, for the next frame comes after a failure too
+  act();
+}
+
 /**
  * Calls `act(node, value)` for each shown node of these types when `read(node)` has become another value.
- *
- * No event tells of a link, of another node's widget and of what was undone in every renderer: so they are looked at.
+ * That may be a link, another node's widget, or what was undone.
  */
 export function watch(types, read, act) {
   const last = new WeakMap();
-  setInterval(() => {
+  look(() => {
     for (const node of shownNodes()) {
       if (!types.includes(node.type)) continue;
       const value = read(node);
@@ -47,7 +50,7 @@ export function watch(types, read, act) {
       last.set(node, written);
       act(node, value);
     }
-  }, LOOK_EVERY);
+  });
 }
 
 /**

@@ -36,6 +36,13 @@ def test_extensions_of_the_page_are_called_after_the_pack():
     assert all(name.startswith(f"{PROJECT['name']}.") for name in names)
 
 
+def test_extensions_of_the_page_touch_nothing_that_is_not_theirs():
+    """As comfy-test's JavaScript level has it: the page is one for all packs."""
+    for path in (ROOT / "js").rglob("*.js"):
+        shared = r"(document|window|globalThis)(\.body|\.head)?\.(addEventListener|append|appendChild|prepend|on\w+\s*=)|\.prototype\b"
+        assert re.findall(shared, path.read_text(encoding="utf-8")) == [], path.name
+
+
 def test_the_registry_asks_for_no_gpu_and_no_system():
     """The values that comfy-cli knows for an accelerator are GPUs and NPUs; none stands for any machine."""
     kinds = [classifier.split(" :: ") for classifier in PROJECT["classifiers"]]
