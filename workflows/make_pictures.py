@@ -1,8 +1,9 @@
 """Picture the workflows: `python workflows/make_pictures.py`, in the environment of `dev.py`, with Chromium.
 
 Runs those whose models are in the repository, and the previews of those that have one, and writes frames of their films as
-thumbnails beside them, and strips of each mode's frames into `docs`, with the page that shows the graph. The thumbnails of
-the others, cards, say what they are for, over what goes into them. Arguments make only some of it: cards, films, strips, graph.
+thumbnails beside them, and strips of each mode's frames into `docs`, with the page that shows the graph and the nodes that
+show the gate and the pose. The thumbnails of the others, cards, say what they are for, over what goes into them. Arguments
+make only some of it: cards, films, strips, graph, nodes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import av
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 FOLDER = Path(__file__).resolve().parent
 DOCS = FOLDER.parent / "docs"
@@ -27,7 +28,7 @@ sys.path.insert(0, str(FOLDER.parent))
 from apoavatar_core.hearing import heard_voice  # noqa: E402
 from apoavatar_core.refocusing import RefocusingConfig, gate_of  # noqa: E402
 from apoavatar_core.refocusing_plot import plot_gate  # noqa: E402
-from devtools import demo, environment, server, workflow  # noqa: E402
+from devtools import browser, demo, environment, server, workflow  # noqa: E402
 
 PORTRAIT = "ApoAvatar talking avatar from a portrait - tiny model"
 POSE = "ApoAvatar gestures of a pose video - tiny model"
@@ -53,18 +54,18 @@ CARD = 512
 THUMBNAIL_FRAMES = (8, 16, 22, 36)
 STRIP_FRAMES = range(0, 48, 6)
 CELL = 256
-SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
+SETTINGS = {"Comfy.VueNodes.Enabled": True, "Comfy.Minimap.Visible": False, "Comfy.Graph.CanvasInfo": False}
 GRAPH_PAGE = (1950, 1138)
 BARS = 92
 """Pixels that the page's own bars and menus take at the edges."""
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or ["cards", "films", "strips", "graph"]
+    wanted = sys.argv[1:] or ["cards", "films", "strips", "graph", "nodes"]
     if "cards" in wanted:
         for name, (title, line, shown) in CARDS.items():
             write(FOLDER / f"{name}.jpg", card(title, line, shown))
-    parts = [part for part in (films, strips, graph) if part.__name__ in wanted]
+    parts = [part for part in (films, strips, graph, nodes) if part.__name__ in wanted]
     if parts:
         layout = environment.Layout(FOLDER.parent)
         environment.link_pack(layout)
@@ -100,6 +101,19 @@ def graph(running: server.ComfyServer) -> None:
         write(DOCS / "graph.jpg", decoded(page.screenshot(clip=clip)))
 
 
+def nodes(running: server.ComfyServer) -> None:
+    """The nodes that show the gate and the pose on themselves, after a run without a model that draws."""
+    with page_with(running, FOLDER / f"{GESTURES}.json", GRAPH_PAGE, BARS) as page:
+        page.evaluate(RUN)
+        page.wait_for_function(f"{PLAYER}?.readyState > 0")
+        page.evaluate(f"[{PLAYER}.controls, {PLAYER}.currentTime] = [false, {MOMENT}]")
+        page.wait_for_function(f"!{PLAYER}.seeking")
+        pictures = [decoded(page.screenshot(clip=page.evaluate(ALONE, node))) for node in SHOWING]
+    height = max(len(picture) for picture in pictures)
+    even = [np.pad(picture, ((0, height - len(picture)), (0, 0), (0, 0)), constant_values=CANVAS) for picture in pictures]
+    write(DOCS / "on_the_nodes.jpg", np.concatenate(even, axis=1))
+
+
 def card(title: str, line: str, shown: str | None) -> np.ndarray:
     """What a workflow is for, over the example's picture and voice that go into it: [CARD, CARD, 3]. It shows no film."""
     picture = Image.new("RGB", (CARD, CARD), "#181a20")
@@ -131,26 +145,38 @@ FILL_CANVAS = """([x, y, width, height, bars]) => {
     app.canvas.draw(true, true);
 }"""
 
+GESTURES = "ApoAvatar gestures from voice - skeleton on a portrait"
+SHOWING, MOMENT, CANVAS = ("ApoAvatarLoudnessRefocusing", "ApoAvatarRenderPose"), 1.1, 0x18
+"""Nodes that show something, seconds at which the pose is seen, and the brightness of the page's canvas."""
+RUN = """() => new Promise((resolve, reject) => {
+    app.api.addEventListener("execution_success", resolve, {once: true});
+    app.api.addEventListener("execution_error", event => reject(event.detail.exception_message), {once: true});
+    app.queuePrompt(0);
+})"""
+PLAYER = "[...document.querySelectorAll('video')].find(({currentSrc}) => currentSrc.includes('apoavatar_player'))"
+ALONE = """async type => {
+    const node = app.graph.nodes.find(node => node.type === type);
+    [app.canvas.ds.scale, app.canvas.ds.offset] = [1.25, [200 - node.pos[0], 200 - node.pos[1]]];
+    app.canvas.setDirty(true, true);
+    await new Promise(resolve => setTimeout(resolve, 1500));
+    const {x, y, width, height} = document.querySelector(`[data-node-id="${node.id}"]`).getBoundingClientRect();
+    return {x: x - 10, y: y - 10, width: width + 20, height: height + 20};
+}"""
+"""Where a node is on the screen, after it has been brought near the middle; in Nodes 2.0 it is an element of the page."""
+
+
 @contextmanager
 def page_with(running: server.ComfyServer, path: Path, size: tuple[int, int], bars: int) -> Iterator[Page]:
     """ComfyUI's page of this size with a workflow in its middle, `bars` pixels from the edges where the page has its own."""
     saved = workflow.load(path)
     corners = np.array([group["bounding"] for group in saved["groups"]])
     low, high = corners[:, :2].min(0), (corners[:, :2] + corners[:, 2:]).max(0)
-    width, height = size
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--headless", "--no-sandbox"])
-        context = browser.new_context(viewport={"width": width, "height": height}, locale="en-US")
-        context.request.post(f"{running.url}/settings", data=SETTINGS)
-        page = context.new_page()
-        page.goto(running.url)
-        page.wait_for_function("window.app?.graph?.nodes.length > 0")
+    with browser.chromium() as running_browser, browser.page_of(running, running_browser, size, SETTINGS) as page:
         page.evaluate("saved => app.loadGraphData(saved)", saved)
         page.wait_for_timeout(2000)
         page.evaluate(FILL_CANVAS, [*low.tolist(), *(high - low).tolist(), bars])
         page.wait_for_timeout(2000)  # for the loaders' pictures
         yield page
-        browser.close()
 
 
 def decoded(png: bytes) -> np.ndarray:

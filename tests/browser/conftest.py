@@ -1,50 +1,28 @@
 """ComfyUI's real page in Chromium, served by the real server."""
 import base64
-import contextlib
 import functools
-import shutil
 import wave
 
 import numpy as np
 import pytest
 
-CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE_MS = 300_000
+from devtools import browser
 
 
 @pytest.fixture(scope="module")
 def chromium():
     """A browser. Only while its module's tests run: Playwright keeps an event loop going, next to which no other can."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
+    if browser.path_of_chromium() is None:
         pytest.skip("no Chromium is installed: apt install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
-
-
-@contextlib.contextmanager
-def visited(chromium, comfy_server):
-    """ComfyUI's page, ready to be worked with. `page.complaints` are the errors that it logs."""
-    context = chromium.new_context(viewport={"width": 1800, "height": 1000}, locale="en-US")
-    # Somebody's first visit opens the template browser; any other ends with a graph on the page.
-    context.request.post(f"{comfy_server.url}/settings", data={"Comfy.TutorialCompleted": True})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    page.complaints = []
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.goto(comfy_server.url)
-    page.wait_for_function("window.app?.graph?.nodes.length > 0")
-    yield page
-    context.close()
+    pytest.importorskip("playwright.sync_api")
+    with browser.chromium() as running:
+        yield running
 
 
 @pytest.fixture
 def visit(chromium):
     """Opens the page of a server, for as long as its context lasts."""
-    return functools.partial(visited, chromium)
+    return functools.partial(browser.page_of, browser=chromium)
 
 
 @pytest.fixture
@@ -57,7 +35,7 @@ def page(visit, comfy_server):
 @pytest.fixture(scope="module")
 def lasting_page(chromium, comfy_server):
     """One page for the tests that look at graphs: it takes ten times as long to start as to show another graph."""
-    with visited(chromium, comfy_server) as page:
+    with browser.page_of(comfy_server, chromium) as page:
         yield page
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools import workflow
+from devtools import browser, workflow
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json") if not path.stem.endswith(".app"))
@@ -23,16 +23,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def screen(request, chromium, comfy_server):
     for name in (PORTRAIT, FILM):
         comfy_server.upload(WORKFLOWS / "assets" / name)
-    context = chromium.new_context(viewport={"width": 1920, "height": 1080}, locale="en-US")
-    settings = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": RENDERERS[request.param]}
-    context.request.post(f"{comfy_server.url}/settings", data=settings)
-    page = context.new_page()
-    page.set_default_timeout(300_000)
-    page.goto(comfy_server.url)
-    page.wait_for_function("window.app?.graph?.nodes.length > 0")
-    yield page
-    context.request.post(f"{comfy_server.url}/settings", data={"Comfy.VueNodes.Enabled": False})  # the server keeps it
-    context.close()
+    settings = {"Comfy.VueNodes.Enabled": RENDERERS[request.param]}
+    with browser.page_of(comfy_server, chromium, (1920, 1080), settings) as page:
+        yield page
+        page.request.post(f"{comfy_server.url}/settings", data={"Comfy.VueNodes.Enabled": False})  # the server keeps it
 
 
 @pytest.mark.parametrize("name", NAMES)

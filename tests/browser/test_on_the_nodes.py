@@ -194,12 +194,22 @@ def test_the_gate_is_read_at_the_pointer_and_follows_the_player(canvas, comfy_se
     assert page.complaints == []
 
 
-def test_a_sound_that_is_deleted_under_the_gate_is_told_in_one_sentence(canvas, comfy_server):
-    page = canvas
-    gate_graph(page, comfy_server.upload(ASSETS / "speech.wav"))
-    page.locator(".apoavatar-gate [data-curve=keep]").wait_for()
-    choose_audio(page, "gone.wav")
-    page.wait_for_function(f"{GATE}.innerText === \"'gone.wav' is not in ComfyUI's input folder: choose the audio again.\"")
+def test_a_sound_that_is_deleted_under_the_gate_is_told_in_one_sentence(canvas, comfy_server, hiss):
+    """From the disk; the node goes on when it is there again."""
+    page, file = canvas, comfy_server.log_file.parent / "input" / hiss
+    gate_graph(page, hiss)
+    page.locator(".apoavatar-gate [data-curve=keep]").wait_for(state="attached")
+    kept = file.read_bytes()
+    file.unlink()
+    set_value(page, "ApoAvatarLoudnessRefocusing", "beta", 0.3)
+    page.wait_for_function(
+        f"hiss => {GATE}.innerText === `'${{hiss}}' is not in ComfyUI's input folder: choose the audio again.`", arg=hiss
+    )
+    with pytest.raises(Exception, match="the page did not queue the workflow"):
+        run(page)
+    file.write_bytes(kept)
+    set_value(page, "ApoAvatarLoudnessRefocusing", "beta", 0.4)
+    page.locator(".apoavatar-gate [data-curve=keep]").wait_for(state="attached")
     assert page.complaints == []
 
 
