@@ -1,11 +1,14 @@
 """What a newcomer does first in ComfyUI's real page: look for the pack, open its app, add its node, drop a film."""
+import io
 import json
 from pathlib import Path
 
+import av
 import pytest
 
 from devtools import workflow
 from devtools.environment import PACK_LINK_NAME
+from tests.browser.test_on_the_nodes import ASSETS, choose_file, set_value
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTRAIT = "ApoAvatar talking avatar from a portrait - tiny model"
@@ -40,6 +43,25 @@ def test_the_app_asks_for_a_portrait_a_voice_a_text_and_a_strength(page):
     ]  # fmt: skip
     assert page.get_by_test_id("linear-run-button").is_visible()
     assert page.get_by_test_id("error-overlay").count() == 0
+
+
+def test_run_in_the_app_makes_a_film_of_what_was_chosen(page, comfy_server):
+    page.evaluate("saved => app.loadGraphData(saved, true, true, 'app')", saved(f"{PORTRAIT}.app"))
+    choose_file(page, "LoadImage", "image", comfy_server.upload(ASSETS / "presenter.png"))
+    choose_file(page, "LoadAudio", "audio", comfy_server.upload(ASSETS / "speech.wav"))
+    for name, value in {"width": 32, "height": 32, "length": 5}.items():
+        set_value(page, "ApoAvatarConditioning", name, value)
+    set_value(page, "ApoAvatarSampler", "steps", 1)
+    page.evaluate("() => { app.api.addEventListener('execution_success', event => { window.ran = event.detail.prompt_id }) }")
+    page.get_by_test_id("linear-run-button").get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_function("window.ran")
+    (file,) = comfy_server.output_files(comfy_server.wait(page.evaluate("window.ran")))
+    with av.open(io.BytesIO(comfy_server.fetch(file))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+    page.wait_for_function(
+        "name => [...document.querySelectorAll('video, video source')].some(video => video.src.includes(name))", arg=file["filename"]
+    )
+    assert page.complaints == []
 
 
 def test_the_blueprint_is_found_in_the_node_search_and_stands_for_its_graph(page):
