@@ -67,7 +67,7 @@ def set_up_and_hand_over(arguments, argv):
 
     started = time.time()
     layout = environment.Layout(ROOT)
-    environment.set_up(layout, for_tests=arguments.command in ("test", "mutants"))
+    environment.set_up(layout, for_tests=wants_test_packages(arguments))
     variables = environment.clean_variables()
     if arguments.command == "test":
         os.chdir(ROOT)
@@ -76,6 +76,11 @@ def set_up_and_hand_over(arguments, argv):
         hand_over([str(layout.python), "-m", "pytest", *side_by_side, *arguments.pytest_arguments], variables)
     variables[STARTED_VARIABLE] = repr(started)
     hand_over([str(layout.python), str(ROOT / "dev.py"), *argv], variables)
+
+
+def wants_test_packages(arguments):
+    """Playwright is among them, which `bench page` opens ComfyUI's page with."""
+    return arguments.command in ("test", "mutants") or getattr(arguments, "benchmark", None) == "page"
 
 
 def hand_over(command, variables):
@@ -95,7 +100,7 @@ def run(arguments, started):
     if arguments.command == "demo":
         demo.run(layout, arguments, started)
     elif arguments.command == "bench":
-        bench.run(arguments)
+        bench.run(layout, arguments)
     elif arguments.command == "mutants":
         mutants.run(layout, arguments)
     else:

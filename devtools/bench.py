@@ -7,13 +7,16 @@ from pathlib import Path
 
 from benchmarks.sizes import SIZES
 
+from .environment import Layout
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "benchmark",
-        choices=["adapters", "pose", "gate", "long"],
+        choices=["adapters", "pose", "gate", "long", "page"],
         help="adapters: beside plain Wan and ComfyUI's InfiniteTalk; pose: the holistic pose model beside MediaPipe; "
-        "gate: of an hour, beside librosa's resampling of it; long: a film of two minutes beside one of 20 s, and the gate",
+        "gate: of an hour, beside librosa's resampling of it; long: a film of two minutes beside one of 20 s, and the gate; "
+        "page: how soon the gate's curve follows a dial (wants Chromium)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here as well")
     parser.add_argument(
@@ -34,7 +37,7 @@ def refuse_folders(parser: argparse.ArgumentParser, arguments: argparse.Namespac
         parser.error(f"--film: {arguments.film} is not there")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(layout: Layout, arguments: argparse.Namespace) -> None:
     if arguments.benchmark == "pose":
         from benchmarks import pose
 
@@ -49,6 +52,11 @@ def run(arguments: argparse.Namespace) -> None:
         from benchmarks import long
 
         long.run(arguments.json)
+        return
+    if arguments.benchmark == "page":
+        from benchmarks import page
+
+        page.run(layout, arguments.json)
         return
     from apoavatar_core.comfyui.host import nodes_with_pack
 

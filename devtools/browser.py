@@ -39,8 +39,8 @@ def chromium() -> Iterator:
 def page_of(
     server: ComfyServer, browser, size: tuple[int, int] = (1800, 1000), settings: Mapping[str, object] | None = None
 ) -> Iterator:
-    """A server's page with a graph, ready to be worked with: Playwright's Page. Its `complaints` are the errors that it throws, and
-    those that the pack's modules log.
+    """A server's page with a graph, ready to be worked with: Playwright's Page. Its `complaints` are the errors that it throws,
+    and those that the pack's modules log.
 
     Args:
         size: pixels of what is seen.

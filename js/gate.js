@@ -258,7 +258,7 @@ function heardUpTo(sound, players) {
   return (own.find((player) => !player.paused) ?? own[0])?.currentTime ?? null;
 }
 
-/** Playheads go with the players of their sounds, whichever renderer made them: those are other nodes', and so are their events. */
+/** Playheads go with the players of their sounds, whichever renderer made them: those are other nodes', and their events too. */
 function followPlayers() {
   look(() => {
     const shown = shownNodes().map((node) => plots.get(node)).filter((plot) => plot?.sound);

@@ -59,7 +59,7 @@ def test_run_in_the_app_makes_a_film_of_what_was_chosen(page, comfy_server):
     with av.open(io.BytesIO(comfy_server.fetch(file))) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
     page.wait_for_function(
-        "name => [...document.querySelectorAll('video, video source')].some(video => video.src.includes(name))", arg=file["filename"]
+        "name => [...document.querySelectorAll('video')].some(({currentSrc}) => currentSrc.includes(name))", arg=file["filename"]
     )
     assert page.complaints == []
 
