@@ -146,7 +146,7 @@ def train_keypoint_network(recipe: Recipe, run: RunFolder) -> None:
         return fitted((config,), recipe.keypoints.minutes, rehearse, run.root / "rehearsal")[0]
 
     config = settled(run.plan("keypoints"), KeypointTrainingConfig, settle)
-    train_keypoints(config, run.keypoints / TINY_POSE.name, resume=True, log=run.log("keypoints"))
+    train_keypoints(config, run.keypoints / TINY_POSE.name, vae=run.shipped(TINY_VAE), resume=True, log=run.log("keypoints"))
 
 
 def export(recipe: Recipe, run: RunFolder) -> None:

@@ -13,6 +13,8 @@ from ..pose import PoseModel, estimate
 from ..pose.keypoints import LEFT_WRIST, LIPS, RIGHT_WRIST, VISIBLE, PersonKeypoints, from_frame
 from ..pose.measurements import correlation, hand_speed, mouth_opening
 from ..synthetic import synthesize_clip
+from .hand_detail import hand_box, is_seen
+from .smears import smear
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,29 @@ def measure(
         mouth_opening_correlation=float(np.nanmean(mouths)),
         hand_speed_correlation=float(np.nanmean(hands)),
     )
+
+
+@dataclass(frozen=True)
+class HandsSeen:
+    """Shares of the hands in clips that a network sees: as they are drawn, and where each of them is smeared."""
+
+    drawn: float
+    smeared: float
+
+
+def hands_seen(network: PoseModel, clips: Sequence[tuple[np.ndarray, Sequence[PersonKeypoints]]], every: int = 6) -> HandsSeen:
+    """Of the hands that every sixth frame of clips like `measure`'s shows."""
+    rng = np.random.default_rng(0)
+    drawn, smeared = [], []
+    for frames, truth in clips:
+        for hand in ("left_hand", "right_hand"):
+            hands = [getattr(person, hand) for person in truth[::every]]
+            shown = np.array([hand_box(points, *frames.shape[1:3]) is not None for points in hands])
+            without = np.stack([smear(frame, points, rng)[0] for frame, points in zip(frames[::every], hands)])
+            for seen, pictures in ((drawn, frames[::every]), (smeared, without)):
+                found = [is_seen(getattr(person, hand)) for person in estimate(network, np.ascontiguousarray(pictures))]
+                seen += np.array(found)[shown].tolist()
+    return HandsSeen(float(np.mean(drawn)), float(np.mean(smeared)))
 
 
 def _blur(frames: np.ndarray, factor: int) -> np.ndarray:

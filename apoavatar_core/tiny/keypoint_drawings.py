@@ -10,28 +10,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..gestures import HAND, SHAPES, BodyTrack
-from ..gestures.shapes import PLACE, REST, stroke_ends
 from ..pose.keypoints import GROUPS, VISIBLE, PersonKeypoints, from_frame
-from ..synthetic import Motion, draw_frame, frame_keypoints, sample_identity
+from ..synthetic import draw_frame, frame_keypoints, sample_identity
+from .keypoint_reconstructions import Reconstructions
+from .random_motion import random_motion
+from .smears import is_lost, smear
 
 _DRAWING = 1
 """Sets the seeds of drawings apart from those of a run's steps."""
+RECONSTRUCTED = 0.3
+"""Share of what is shown that a VAE has decoded, where there is one."""
+SMEARED = 0.2
+"""Share of what is shown in which a hand is smeared; in every other of them both are."""
 
 
 class Drawings:
-    """Numbered drawings, each from a seed of its own, of which every batch shows some new ones and others again.
+    """Numbered drawings, each from a seed of its own, of which every batch shows some new ones and others again; decoded ones
+    in the place of some, and some with smears in the place of hands.
 
     Which drawings a batch shows, and what they are, follows from the batch's number: a run that goes on sees what it would
     have seen.
     """
 
     def __init__(
-        self, groups: Sequence[str], size: int, batch_size: int, new_share: float, pool_size: int, seed: int
-    ) -> None:
+        self, groups: Sequence[str], size: int, batch_size: int, new_share: float, pool_size: int, seed: int,
+        reconstructions: Reconstructions | None = None,
+    ) -> None:  # fmt: skip
         """groups: of keypoints; size: of the pictures; new_share: share of each batch that is newly drawn; pool_size:
-        how many of the last drawings the rest is taken from.
+        how many of the last drawings the rest is taken from; reconstructions: of this size.
         """
+        self._reconstructions = reconstructions
         self._size, self._batch_size, self._pool_size, self._seed = size, batch_size, pool_size, seed
         self._new = round(new_share * batch_size)
         rows = np.cumsum([0, *GROUPS.values()])
@@ -43,8 +51,9 @@ class Drawings:
         """Batch `number` of the run, from 0: pictures [B, 3, S, S] with values 0 to 1 and their points [B, K, 3]. `rng`
         chooses what is shown again.
         """
-        drawings = [self._drawn(chosen) for chosen in self._chosen(number, rng)]
+        drawings = [with_smears(*self._shown(chosen, rng), rng) for chosen in self._chosen(number, rng)]
         pictures, points = (torch.from_numpy(np.stack(part)) for part in zip(*drawings))
+        points = points[:, self._rows]
         points[..., 2] = (points[..., 2] >= VISIBLE).float()
         return pictures.permute(0, 3, 1, 2).float() / 255, points
 
@@ -56,10 +65,34 @@ class Drawings:
         again = rng.integers(max(0, first - self._pool_size), first, size=self._batch_size - self._new)
         return [*range(first, first + self._new), *again.tolist()]
 
+    def _shown(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Drawing `number`, or any decoded picture in its place: uint8 [S, S, 3] and all its points [130, 3]."""
+        decoded = self._reconstructions
+        if decoded is None or rng.random() >= RECONSTRUCTED:
+            return self._drawn(number)
+        chosen = int(rng.integers(len(decoded)))
+        return decoded.pictures[chosen], decoded.points[chosen]
+
     def _draw(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Drawing `number`: uint8 [S, S, 3] and its points [K, 3]."""
         picture, person = draw_example(np.random.default_rng((self._seed, _DRAWING, number)), self._size)
-        return picture, person.points[self._rows]
+        return picture, person.points
+
+
+def with_smears(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Now and then without a hand, or without both: uint8 [S, S, 3] and all its points [130, 3].
+
+    A wrist of the body stays: an arm shows where it ends.
+    """
+    if rng.random() >= SMEARED:
+        return picture, points
+    person = PersonKeypoints.from_points(points)
+    hands = [("left_hand", "right_hand"), ("left_hand",), ("right_hand",), ("left_hand", "right_hand")][int(rng.integers(4))]
+    lost = np.zeros(len(points), bool)
+    for name in hands:
+        picture, cover = smear(picture, getattr(person, name), rng)
+        lost |= is_lost(points, cover)
+    lost[: GROUPS["body"]] = False
+    return picture, np.where(lost[:, None], points * np.array((1, 1, 0), points.dtype), points)
 
 
 def draw_example(rng: np.random.Generator, size: int) -> tuple[np.ndarray, PersonKeypoints]:
@@ -69,50 +102,8 @@ def draw_example(rng: np.random.Generator, size: int) -> tuple[np.ndarray, Perso
     look rather than to expect one from the other.
     """
     identity = sample_identity(rng)
-    motion = _random_motion(rng)
+    motion = random_motion(rng)
     return draw_frame(identity, motion, 0, size), from_frame(frame_keypoints(identity, motion, 0, size))
-
-
-def _random_motion(rng: np.random.Generator) -> Motion:
-    """A single frame's motion, somewhat beyond what speech causes."""
-    # Half of the mouths are nearly shut, as in speech; the exact opening matters most there.
-    opening = rng.uniform(0, 1) ** (2 if rng.random() < 0.5 else 1) * (rng.random() < 0.9)
-    right, left = _random_arm(rng), _random_arm(rng)
-    body = BodyTrack(
-        right_wrist=right[None, PLACE],
-        left_wrist=left[None, PLACE],
-        right_hand=right[None, PLACE.stop :],
-        left_hand=left[None, PLACE.stop :],
-        sway=rng.uniform(-0.04, 0.04, 1),
-        breath=rng.uniform(-0.02, 0.02, 1),
-        head_turn=rng.uniform(-0.25, 0.25, 1),
-        head_nod=rng.uniform(-0.04, 0.17, 1),
-        head_tilt=rng.uniform(-0.08, 0.08, 1),
-        gaze=rng.uniform(-1, 1, (1, 2)) * (rng.random() < 0.5),
-        blink=np.array([rng.uniform(0, 1) * (rng.random() < 0.3)]),
-        brow=rng.uniform(0, 1, 1),
-    )
-    return Motion(body, mouth_opening=np.array([opening]), mouth_width=rng.uniform(0, 1, 1))
-
-
-def _random_arm(rng: np.random.Generator) -> np.ndarray:
-    """Wrist and hand [9] as in gestures or near their rest, on the way between two of them or in no gesture at all."""
-    first, second = (_random_end(rng) for _ in range(2))
-    arm = first + rng.uniform() * (second - first)
-    arm[PLACE] += rng.normal(0, 0.04, 3)
-    if rng.random() < 0.2:
-        arm[PLACE.stop + HAND.index("angle")] = rng.uniform(-1.4, 0.9)
-        arm[PLACE.stop + HAND.index("index") :] = rng.uniform((0, 0, 0, 0, 0.6), 1)
-    return arm
-
-
-def _random_end(rng: np.random.Generator) -> np.ndarray:
-    """The rest pose or an end of a stroke of any shape."""
-    # Hands rest more often than they make any one gesture.
-    if rng.random() < 0.3:
-        return REST
-    shape = SHAPES[tuple(SHAPES)[int(rng.integers(len(SHAPES)))]]
-    return stroke_ends(shape, rng.uniform(0.1, 1.4), rng.uniform(-0.08, 0.08, 3))[int(rng.integers(2))]
 
 
 def augment(pictures: Tensor, points: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

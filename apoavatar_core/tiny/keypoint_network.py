@@ -1,6 +1,6 @@
 """Train the keypoint network of the tiny preset on drawn frames of the synthetic speaker.
 
-    python -m apoavatar_core.tiny keypoints --out pose.safetensors
+    python -m apoavatar_core.tiny keypoints --out pose.safetensors --vae vae.safetensors
 
 A run that was stopped (Ctrl-C, power cut) goes on with `--resume`.
 """
@@ -38,8 +38,9 @@ from ..training.state import (
     read_facts,
     save_state,
 )
-from .keypoint_accuracy import held_out_clips, measure
+from .keypoint_accuracy import hands_seen, held_out_clips, measure
 from .keypoint_drawings import Drawings, augment
+from .keypoint_reconstructions import Reconstructions, kept_reconstructions
 
 CONFIG = Path(__file__).with_name("configs") / "tiny_keypoints.yaml"
 CHANGEABLE = ("steps", "save_every")
@@ -57,6 +58,7 @@ class KeypointTrainingConfig(Settings):
         new_share: share of each batch that is newly drawn, 0 to 1; the rest was seen before and is augmented anew,
             because drawing a frame takes a third of the time that learning from it does.
         pool_size: how many of the last drawings that rest is taken from.
+        snippets: of five frames that a VAE decodes, to be shown besides; without a VAE there are none.
         learning_rate: peak, reached after 50 steps; falls along a cosine to a hundredth.
         save_every: steps between saves of the training state.
         seed: of weights, drawings and augmentation.
@@ -67,22 +69,30 @@ class KeypointTrainingConfig(Settings):
     batch_size: Count = 8
     new_share: Share = 0.375
     pool_size: Count = 2048
+    snippets: Count = 64
     learning_rate: Positive = 2.5e-3
     save_every: Count = 100
     seed: WholeNumber = 0
 
 
 def train_keypoints(
-    config: KeypointTrainingConfig, out: Path, *, resume: bool = False, start: Path | None = None, log: Path | None = None
+    config: KeypointTrainingConfig,
+    out: Path,
+    *,
+    vae: Path | None = None,
+    resume: bool = False,
+    start: Path | None = None,
+    log: Path | None = None,
 ) -> KeypointNetwork:
     """Train a network and write it to `out`.
 
     The state of an unfinished run lies beside `out` in the folder `<name>.state`, whole at any time, and goes when the run
-    is finished. Ctrl-C saves it, too.
+    is finished, as what the VAE has decoded does. Ctrl-C saves it, too.
 
     Args:
         config: the run.
         out: the safetensors file to write.
+        vae: whose reconstructions are shown besides drawings; ComfyUI loads it.
         resume: go on with the state beside `out`, when there is one, instead of starting anew. The number of steps
             and how often it saves may have changed since, nothing else.
         start: a trained network to begin with, of the size in `config`; random weights when None.
@@ -95,7 +105,10 @@ def train_keypoints(
         ValueError: when resuming a state that another configuration wrote, or when `start` is of another size.
         FloatingPointError: when the loss is no longer finite.
     """
-    run = KeypointTraining(config, out.with_name(out.name + ".state"), start)
+    decoded, reconstructions = out.with_name(f"{out.stem}.decoded.safetensors"), None
+    if vae:
+        reconstructions = kept_reconstructions(decoded, vae, config.snippets, config.network.input_size, config.seed)
+    run = KeypointTraining(config, out.with_name(out.name + ".state"), start, reconstructions)
     if resume:
         run.load()
     clock, average = time.monotonic(), None
@@ -116,13 +129,16 @@ def train_keypoints(
         raise
     save_keypoint_network(out, run.network)
     shutil.rmtree(run.states, ignore_errors=True)
+    decoded.unlink(missing_ok=True)
     return run.network.cpu().eval()
 
 
 class KeypointTraining:
     """A run between two steps; `states` is the folder that `save` writes and `load` reads."""
 
-    def __init__(self, config: KeypointTrainingConfig, states: Path, start: Path | None):
+    def __init__(
+        self, config: KeypointTrainingConfig, states: Path, start: Path | None, reconstructions: Reconstructions | None
+    ):
         torch.manual_seed(config.seed)
         network = KeypointNetwork(config.network) if start is None else load_keypoint_network(start)
         if network.config != config.network:
@@ -140,6 +156,7 @@ class KeypointTraining:
             config.new_share,
             config.pool_size,
             config.seed,
+            reconstructions,
         )
 
     def batch_at(self, step: int) -> tuple[Tensor, Tensor]:
@@ -230,6 +247,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of this training, for a parser of its own or a sub-command."""
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--config", type=Path, default=CONFIG, help="YAML of a KeypointTrainingConfig (default: the preset's)")
+    parser.add_argument("--vae", type=Path, metavar="FILE", help="VAE whose reconstructions it learns from besides drawings")
     parser.add_argument("--resume", action="store_true", help="go on with the unfinished run beside --out")
     parser.add_argument("--start", type=Path, help="trained weights to begin with instead of random ones")
     parser.add_argument("--held-out-clips", type=int, default=8, help="clips to measure on afterwards; 0 for none")
@@ -238,8 +256,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train as the parsed options say, then print the accuracy on held-out clips, sharp and blurred."""
     config = read_settings(KeypointTrainingConfig, arguments.config)
-    network = train_keypoints(config, arguments.out, resume=arguments.resume, start=arguments.start)
+    network = train_keypoints(config, arguments.out, vae=arguments.vae, resume=arguments.resume, start=arguments.start)
     if arguments.held_out_clips:
         clips = held_out_clips(arguments.held_out_clips)
         for name, blur in (("sharp", 1), ("blurred x2", 2)):
             print(name, measure(network, clips, blur=blur), flush=True)
+        print(hands_seen(network, clips), flush=True)
