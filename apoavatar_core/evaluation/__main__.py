@@ -18,8 +18,11 @@ from ..comfyui.host import REPOSITORY, use_comfyui
 from ..pose import load_keypoint_network
 from ..synthetic import synthesize_clip
 from . import presenter
+from .long_films import LongFilmMaker
+from .made_by import made_by
 from .page_parts import KEYPOINTS, PARTS, PIXELS
-from .presenter_films import SamplingSettings, TinyGenerator
+from .presenter_films import SamplingSettings, TinyGenerator, files_in
+from .verdicts import table
 
 ABLATION = REPOSITORY / "apoavatar_core" / "training" / "configs" / "ablation.yaml"
 PIXEL_SEEDS = 3
@@ -35,11 +38,16 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m apoavatar_core.evaluation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    shipped = commands.add_parser("presenter", help="measure the model that ships with the pack")
+    shipped = commands.add_parser("presenter", help="measure the model that ships with the pack, in all modes")
     shipped.add_argument("--clips", type=positive, default=20, help="held-out clips (default: %(default)s)")
     shipped.add_argument("--steps", type=positive, help="denoising steps (default: the shipped workflow's)")
-    shipped.add_argument("--json", type=Path, metavar="FILE", help="write the measures here, again after every clip")
-    shipped.add_argument("--strips", type=Path, metavar="FOLDER", help="write a picture strip of every clip here")
+    shipped.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the measures here, after every clip; a run that was stopped goes on"
+    )
+    shipped.add_argument("--strips", type=Path, metavar="FOLDER", help="write a contact sheet of every clip here, hands enlarged")
+    shipped.add_argument(
+        "--presets", type=Path, metavar="FOLDER", help="of other files to measure, ordered and named as the pack's"
+    )
 
     lasting = commands.add_parser("long", help="measure films of many windows of the shipped model, at their ends and seams")
     lasting.add_argument("--seconds", type=positive, nargs="+", default=[20, 60], help="of voice (default: 20 60)")
@@ -167,25 +175,31 @@ def measure_losses(arguments: argparse.Namespace) -> None:
 
 
 def measure_presenter(arguments: argparse.Namespace) -> None:
-    network = load_keypoint_network(arguments.pose_model)
-    generate = TinyGenerator(settings_of(arguments))
-    evaluation = presenter.Evaluation([], [])
-    for seed in range(arguments.clips):
+    settings, files = settings_of(arguments), files_in(arguments.presets or presets.PRESETS)
+    made = made_by([*files.values(), arguments.pose_model], settings)
+    evaluation = presenter.kept(arguments.json, made)
+    left = range(len(evaluation.clips), arguments.clips)
+    if left:
+        generate = TinyGenerator(settings, presets=arguments.presets)
+        network, in_a_row = load_keypoint_network(arguments.pose_model), LongFilmMaker(generate)
+    if evaluation.clips:
+        print(f"{arguments.json} has {len(evaluation.clips)} clips already", flush=True)
+    for seed in left:
         started = time.monotonic()
         clip = synthesize_clip(seed, held_out=True)
-        pictures = evaluation.add(clip, seed, generate, network)
+        pictures, films = evaluation.add(clip, seed, generate, in_a_row, network)
         if arguments.strips:
-            write_strip(arguments.strips / f"clip_{seed:02d}.png", presenter.strip(clip, pictures))
+            write_strip(arguments.strips / f"clip_{seed:02d}.png", presenter.strip(clip, pictures, films))
         if arguments.json:
             presenter.write_report(arguments.json, evaluation.report())
-        found = evaluation.generated[-1]
+        found = evaluation.clips[-1]["generated"]
         print(
-            f"clip {seed + 1}/{arguments.clips}: mouth r {found['mouth_r']:.2f} (lag {found['mouth_lag_frames']:+d}), "
-            f"hands r {found['hand_r']:.2f}, pose error {found['pose_error']:.3f}, "
-            f"open in silence {found['silence_opening']:.2f}, {time.monotonic() - started:.0f} s",
+            f"clip {seed + 1}/{arguments.clips}: both hands seen {found['hands_hard']:.0%} hard, "
+            f"{found['hands_pose_free']:.0%} pose-free; mouth r {found['mouth_r']:.2f}; hands r {found['hand_r']:.2f}; pose error {found['pose_error']:.3f}; "
+            f"{time.monotonic() - started:.0f} s",
             flush=True,
         )
-    print(presenter.table(evaluation.report()))
+    print(table(evaluation.report()["measures"]))
 
 
 def settings_of(arguments: argparse.Namespace) -> SamplingSettings:
@@ -195,7 +209,6 @@ def settings_of(arguments: argparse.Namespace) -> SamplingSettings:
 
 def measure_long(arguments: argparse.Namespace) -> None:
     from . import long
-    from .long_films import LongFilmMaker
     from .long_measures import seam_strips
 
     network, make = load_keypoint_network(arguments.pose_model), LongFilmMaker(TinyGenerator(settings_of(arguments)))

@@ -23,7 +23,7 @@ from ..training.pose_schemes import PoseScheme
 from . import measures, presenter
 from .frechet import film_features, frechet_distance
 from .presenter_films import POSE_FREE, TinyGenerator
-from .regions import person_regions
+from .regions import COLOURS_EVERY, steady_regions
 
 QUIET = 0.2
 """s̃ of Eq. 3 below which a frame is quiet."""
@@ -204,8 +204,5 @@ def identity_without_pose(clip: Clip, film: np.ndarray) -> float:
     """ΔE of skin, hair and clothes where the drawn clip shows each of them in every frame: there a presenter who makes
     other gestures shows them too.
     """
-    every = range(0, len(film), presenter.COLOURS_EVERY)
-    regions = [person_regions(clip, t) for t in every]
-    steady = {name: np.logical_and.reduce([region[name] for region in regions]) for name in regions[0]}
-    frames = film[presenter.COLOURS_EVERY :: presenter.COLOURS_EVERY]
+    steady, frames = steady_regions(clip), film[COLOURS_EVERY::COLOURS_EVERY]
     return measures.identity_difference(frames, [steady] * len(frames), clip.frames[0], steady)

@@ -42,7 +42,7 @@ LEAST_DRIFT = 1.0
 class Scene:
     """What a film is made of: a person who was never trained on, in the first moment of a voice.
 
-    portrait: uint8 [SIZE, SIZE, 3]. regions: "wall" and "clothes" in it, bool [SIZE, SIZE].
+    portrait: uint8 [H, H, 3]. regions: "wall" and "clothes" in it, bool [H, H].
     """
 
     performance: Performance
@@ -56,30 +56,35 @@ class Scene:
     def drawn(self) -> Iterator[np.ndarray]:
         """The true film, frame by frame."""
         identity, motion = self.performance.identity, self.performance.motion
-        return (draw_frame(identity, motion, t, SIZE) for t in range(len(motion)))
+        return (draw_frame(identity, motion, t, len(self.portrait)) for t in range(len(motion)))
 
 
 Make = Callable[[Scene, int], tuple[Path, list[int]]]
 """(scene, seed) → an MP4 that was made of its portrait, caption and voice, and the first frames of its windows but the first."""
 
 
-def scene_of(seed: int, seconds: float) -> Scene:
-    """The held-out scene of this seed."""
+def scene_of(seed: int, seconds: float, size: int = SIZE) -> Scene:
+    """The held-out scene of this seed, in pictures of so many pixels a side."""
     performance = synthesize_performance(seed, round(seconds * FPS), FPS, held_out=True)
+    clip = first_window(performance, size)
+    return Scene(performance, clip.frames[0], {"wall": bare_wall(clip), "clothes": person_regions(clip, 0)["clothes"]})
+
+
+def first_window(performance: Performance, size: int) -> Clip:
+    """The clip that a performance begins with."""
     identity, motion = performance.identity, performance.motion.window(0, min(WINDOW, len(performance.motion)))
-    clip = Clip(
-        frames=draw_clip(identity, motion, SIZE),
+    return Clip(
+        frames=draw_clip(identity, motion, size),
         voice=performance.voice,
         start=performance.start,
         speech=performance.speech,
         sample_rate=SAMPLE_RATE,
         fps=FPS,
-        keypoints=[frame_keypoints(identity, motion, 0, SIZE)],
+        keypoints=[frame_keypoints(identity, motion, 0, size)],
         caption=performance.caption,
         identity=identity,
         motion=motion,
     )
-    return Scene(performance, clip.frames[0], {"wall": bare_wall(clip), "clothes": person_regions(clip, 0)["clothes"]})
 
 
 def read(path: Path) -> Iterator[np.ndarray]:

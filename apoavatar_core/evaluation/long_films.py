@@ -36,6 +36,19 @@ class LongFilmMaker:
     def __init__(self, tiny: TinyGenerator):
         self.tiny = tiny
 
+    def length_of(self, windows: int) -> tuple[int, int]:
+        """Frames of a window, and of a film of so many."""
+        window, overlap = self.window_and_overlap()
+        return window, window + (windows - 1) * (window - overlap)
+
+    def window_and_overlap(self) -> tuple[int, int]:
+        """Frames of a window, and of the one before that it begins with, as the model's adapter has it."""
+        from ..comfyui.attaching import adapter_in
+        from ..comfyui.windowed_sampling import going_on
+
+        how = going_on(adapter_in(self.tiny.model), WINDOW, MOTION)
+        return how.window, how.overlap
+
     def __call__(self, scene: Scene, seed: int) -> tuple[Path, list[int]]:
         """The film of a scene and its seams."""
         speech = torch.from_numpy(scene.performance.speech)[None, None].float()
@@ -52,9 +65,6 @@ class LongFilmMaker:
             audio: AUDIO.
             seed: of the noise.
         """
-        from ..comfyui.attaching import adapter_in
-        from ..comfyui.windowed_sampling import going_on
-
         tiny, settings = self.tiny, self.tiny.settings
         height, width = portrait.shape[:2]
         positive, negative, *_ = tiny.node("ApoAvatarConditioning").execute(
@@ -78,5 +88,4 @@ class LongFilmMaker:
         (sampler,) = tiny.node("KSamplerSelect").execute(settings.sampler_name).result
         (sigmas,) = tiny.node("BasicScheduler").execute(model, settings.scheduler, settings.steps, 1.0).result
         made = tiny.node("ApoAvatarLongVideo").execute(noise, guider, sampler, sigmas, audio, frames, MOTION, CRF)
-        how = going_on(adapter_in(model), WINDOW, MOTION)
-        return LongFilm(Path(made.result[0].get_stream_source()), windows_of(frames, how.window, how.overlap))
+        return LongFilm(Path(made.result[0].get_stream_source()), windows_of(frames, *self.window_and_overlap()))

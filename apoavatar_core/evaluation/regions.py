@@ -6,6 +6,7 @@ Generated films are measured there: in the hard mode they show the drawn clip's 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -17,6 +18,22 @@ MARGIN = 0.016
 """Width of the border that regions lose, as a fraction of the frame's height: a pose may be a little off."""
 REPAINTED = 24
 """Change of a colour channel from which a pixel belongs to a region that is drawn in another colour."""
+COLOURS_EVERY = 6
+"""Colours change slowly: every sixth frame is enough."""
+
+
+@lru_cache(maxsize=1)
+def sampled_regions(clip: Clip) -> dict[int, dict[str, np.ndarray]]:
+    """`person_regions` of every sixth frame, by its number; those of the last clip are kept, for several measures ask."""
+    return {t: person_regions(clip, t) for t in range(0, len(clip.frames), COLOURS_EVERY)}
+
+
+def steady_regions(clip: Clip) -> dict[str, np.ndarray]:
+    """The pixels that show "skin", "hair" and "clothes" throughout: a presenter who makes other gestures shows them there,
+    too; bool [H, W] each.
+    """
+    sampled = list(sampled_regions(clip).values())
+    return {name: np.logical_and.reduce([regions[name] for regions in sampled]) for name in sampled[0]}
 
 
 def person_regions(clip: Clip, t: int) -> dict[str, np.ndarray]:

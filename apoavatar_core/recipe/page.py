@@ -14,12 +14,13 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from ..data.clips import load_frames, load_keypoints
-from ..evaluation.presenter import TARGETS
+from ..evaluation.contact_sheet import chosen_frames, contact_sheet
+from ..evaluation.verdicts import number, verdict
 from ..files import whole_file, write_whole
 from ..pose import from_frame
 from ..training.log import Entry, read_log
 from .folder import Progress, RunFolder
-from .pictures import chosen_frames, contact_sheet, curve, smoothed
+from .pictures import curve, smoothed
 from .settings import Recipe
 from .stages import STAGES, Stage
 
@@ -157,14 +158,9 @@ def measures_table(run: RunFolder) -> str:
     if not report:
         return ""
     rows = []
-    for name, target in TARGETS.items():
-        value, truth = report[name], report["truth"][name]
-        met = value is not None and target.is_met(value)
-        cells = (name.replace("_", " "), number(value), number(truth), str(target), "met" if met else "missed")
-        rows.append(row("td", cells, "" if met else "missed"))
+    for found in report["measures"].values():
+        said = verdict(found) if found["target"] else ""
+        cells = (found["title"], number(found["value"], 3), number(found["drawn"], 3), found["target"] or "", said)
+        rows.append(row("td", cells, "missed" if found["met"] is False else ""))
     head = row("th", ("measure", "generated", "drawn", "target", ""))
     return f"<h2>Measures on {report['clips']} held-out clips</h2><table>{head}{''.join(rows)}</table>"
-
-
-def number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from ..checkpoints.adapter_file import read_adapter
 from ..checkpoints.presets import TINY_ADAPTER, TINY_COLOURS, TINY_DIT, TINY_POSE, TINY_T5, TINY_VAE
-from ..comfyui import loading
 from ..data.clips import ClipBank, draw_bank, load_frames, seeds_in
 from ..data.encoders import load_encoders
 from ..data.prepare import prepare
 from ..evaluation import presenter
-from ..evaluation.presenter_films import TinyGenerator
+from ..evaluation.long_films import LongFilmMaker
+from ..evaluation.made_by import made_by
+from ..evaluation.presenter_films import TinyGenerator, load_preset
 from ..files import write_whole
 from ..pose import load_keypoint_network
 from ..precision import computes_in_bf16, training_device
@@ -160,27 +161,26 @@ def export(recipe: Recipe, run: RunFolder) -> None:
         write_whole(run.shipped(preset), path.read_bytes())
     bank = run.bank(recipe.clips.fps)
     write_colours(run.shipped(TINY_VAE), (load_frames(bank, seed)[0] for seed in seeds_in(bank)[:48]), run.shipped(TINY_COLOURS))
-    load_preset(run)
-
-
-def load_preset(run: RunFolder) -> tuple:
-    """MODEL with its adapter, CLIP and VAE of the finished files."""
     load_keypoint_network(run.shipped(TINY_POSE))
-    model = loading.apply_adapter(loading.load_diffusion_model(run.shipped(TINY_DIT)), run.shipped(TINY_ADAPTER))
-    return model, loading.load_text_encoder(run.shipped(TINY_T5)), loading.load_vae(run.shipped(TINY_VAE))
+    load_preset(run.presets)
 
 
 def measure(recipe: Recipe, run: RunFolder) -> None:
-    """What `evaluation presenter` measures, of the finished files, on held-out clips as long as the adapter takes."""
-    evaluation, clips = presenter.Evaluation([], []), recipe.clips
-    frames = read_adapter(run.shipped(TINY_ADAPTER))[0].window
-    if recipe.measured:
-        generate, network = TinyGenerator(files=load_preset(run)), load_keypoint_network(run.shipped(TINY_POSE))
-    for seed in range(recipe.measured):
+    """What `evaluation presenter` measures, of the finished files, on held-out clips as long as the adapter takes. What has been
+    measured of the same files is kept.
+    """
+    clips, frames = recipe.clips, read_adapter(run.shipped(TINY_ADAPTER))[0].window
+    evaluation = presenter.kept(run.measures, made_by(sorted(run.presets.rglob("*.safetensors")), clips, frames))
+    left = range(len(evaluation.clips), recipe.measured)
+    if left:
+        generate, network = TinyGenerator(presets=run.presets), load_keypoint_network(run.shipped(TINY_POSE))
+    for seed in left:
         clip = synthesize_clip(seed, frames=frames, fps=clips.fps, size=clips.size, held_out=True)
-        evaluation.add(clip, seed, generate, network)
+        evaluation.add(clip, seed, generate, LongFilmMaker(generate), network)
+        presenter.write_report(run.measures, evaluation.report())
         print(f"measured {seed + 1}/{recipe.measured} clips", flush=True)
-    presenter.write_report(run.measures, evaluation.report() if recipe.measured else {})
+    if not recipe.measured:
+        presenter.write_report(run.measures, {})
 
 
 STAGES = (

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
-import subprocess
-import sys
-from dataclasses import fields, replace
 from pathlib import Path
 
 import cv2
@@ -18,15 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apoavatar_core.checkpoints import presets
-from apoavatar_core.evaluation import measures, presenter
+from apoavatar_core.evaluation import measures
 from apoavatar_core.evaluation.ablation import COLUMNS, TABLE_4, Ablation
 from apoavatar_core.evaluation.evidence import comparison, table, verdicts
 from apoavatar_core.evaluation.frechet import film_features, frechet_distance
-from apoavatar_core.evaluation.presenter import Evaluation, Film
-from apoavatar_core.evaluation.presenter_films import HARD, POSE_FREE, RECONSTRUCTION, SILENCE, SamplingSettings
-from apoavatar_core.evaluation.regions import bare_wall, person_regions
-from apoavatar_core.pose import PersonKeypoints, from_frame, hand_speed, load_keypoint_network, mouth_opening
-from apoavatar_core.synthetic import Clip, frame_keypoints, speech_motion, synthesize_clip
+from apoavatar_core.pose import PersonKeypoints, load_keypoint_network
+from apoavatar_core.synthetic import synthesize_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 SOUND = np.random.default_rng(0).random(49)
@@ -212,34 +205,6 @@ def test_flicker_is_the_mean_change_within_the_region() -> None:
     assert math.isnan(measures.flicker(film, np.zeros((2, 2), bool)))
 
 
-def restless(frames: np.ndarray, levels: int) -> np.ndarray:
-    """The film with up to so many grey levels of noise."""
-    noise = np.random.default_rng(0).integers(-levels, levels + 1, frames.shape)
-    return (frames.astype(int) + noise).clip(0, 255).astype(np.uint8)
-
-
-def test_regions_show_what_they_are_named_after(clip: Clip) -> None:
-    for t in (0, 20, 48):
-        regions, frame = person_regions(clip, t), clip.frames[t]
-        own = {"skin": clip.identity.skin_rgb, "clothes": clip.identity.clothes_rgb}
-        for name, colour in own.items():
-            assert np.abs(np.median(frame[regions[name]], axis=0) - colour).max() <= 12
-        assert not (regions["skin"] & regions["clothes"]).any()
-        assert not any((region & bare_wall(clip)).any() for region in regions.values())
-    assert bare_wall(clip).mean() > 0.3
-    assert measures.flicker(clip.frames, bare_wall(clip)) < 0.5
-
-
-def test_a_film_in_other_colours_and_with_a_restless_wall_is_found_out(clip: Clip) -> None:
-    calm = restless(clip.frames, 2)
-    drawn = presenter.measure_colours(clip, clip.frames, calm)
-    assert drawn["identity_delta_e"] < 1 and drawn["flicker"] == pytest.approx(0, abs=0.1)
-    assert presenter.measure_colours(clip, clip.frames[..., ::-1], calm)["identity_delta_e"] > 10
-    found = presenter.measure_colours(clip, restless(clip.frames, 8), calm)
-    # Two numbers from −n … n differ by (m² − 1) / 3m on average, m = 2n + 1.
-    assert found["flicker"] / found["flicker_vae"] == pytest.approx((288 / 51) / (24 / 15), rel=0.05)
-
-
 # --- hands as pictures show them
 
 
@@ -267,167 +232,22 @@ def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
     assert frechet_distance(first, first) == pytest.approx(0, abs=1e-6)
 
 
-# --- clips
+# --- films
+
 
 pose_network = pytest.mark.skipif(not presets.TINY_POSE.is_file(), reason="the shipped keypoint network is not there yet")
-
-
-@functools.cache
-def held_out(seed: int) -> Clip:
-    """Tests share them: one takes seconds to draw."""
-    return synthesize_clip(seed, held_out=True)
-
-
-@pytest.fixture(scope="module")
-def clip() -> Clip:
-    return held_out(3)
-
-
-def film_of(keypoints: list[dict]) -> Film:
-    """What a perfect keypoint network would see."""
-    people = [from_frame(frame) for frame in keypoints]
-    return Film(people, np.array([mouth_opening(person) for person in people]), hand_speed(people))
-
-
-def silent_keypoints(clip: Clip) -> list[dict]:
-    motion = speech_motion(np.zeros_like(clip.speech), 49, clip.fps, clip.identity, np.random.default_rng(0))
-    return [frame_keypoints(clip.identity, motion, t) for t in range(49)]
-
-
-@pytest.fixture(scope="module")
-def films(clip: Clip) -> dict[str, Film]:
-    spoken = film_of(clip.keypoints)
-    return {POSE_FREE: spoken, HARD: spoken, SILENCE: film_of(silent_keypoints(clip))}
-
-
-def test_the_presenter_itself_meets_every_target(clip: Clip, films: dict[str, Film]) -> None:
-    colours = presenter.measure_colours(clip, clip.frames, reconstruction=restless(clip.frames, 2))
-    found = presenter.summarize([presenter.measure(clip, films, shut_opening=0.0) | colours])
-    assert all(target.is_met(found[name]) for name, target in presenter.TARGETS.items()), found
-    assert found["mouth_lag_frames"] == 0
-    assert found["mouth_r"] > 0.9
-    assert found["pose_error"] == 0
-    assert found["silence_opening"] < 0.05
-
-
-def test_a_film_of_another_sentence_is_not_in_time(clip: Clip, films: dict[str, Film]) -> None:
-    other = film_of(held_out(4).keypoints)
-    found = presenter.measure(clip, films | {POSE_FREE: other, HARD: other, SILENCE: other}, shut_opening=0.0)
-    assert found["mouth_r"] < 0.5
-    assert found["pose_error"] > 0.01
-    assert found["silence_opening"] > 0.2
-
-
-def test_a_late_mouth_is_reported_with_its_lag(clip: Clip, films: dict[str, Film]) -> None:
-    late = replace(films[POSE_FREE], openings=delayed(films[POSE_FREE].openings, 2))
-    assert presenter.measure(clip, films | {POSE_FREE: late}, shut_opening=0.0)["mouth_lag_frames"] == 2
-
-
-def test_silence_is_measured_without_the_reference_frame(clip: Clip, films: dict[str, Film]) -> None:
-    openings = films[SILENCE].openings.copy()
-    openings[0] = 10.0
-    spoilt = films | {SILENCE: replace(films[SILENCE], openings=openings)}
-    expected = presenter.measure(clip, films, shut_opening=0.0)["silence_opening"]
-    assert presenter.measure(clip, spoilt, shut_opening=0.0)["silence_opening"] == expected
 
 
 @pose_network
 def test_blurred_films_are_farther_from_drawn_ones_than_other_films() -> None:
     network = load_keypoint_network(presets.TINY_POSE)
-    clips = [held_out(seed).frames for seed in (3, 4, 5)]
+    clips = [synthesize_clip(seed, held_out=True).frames for seed in (3, 4, 5)]
     smeared = [np.stack([cv2.blur(frame, (9, 9)) for frame in film]) for film in clips]
     drawn, same, blurred = (
         np.concatenate([film_features(network, film) for film in films])
         for films in (clips, [film[:48] for film in clips], smeared)
     )
     assert frechet_distance(drawn, same) < 1e-6 < frechet_distance(drawn, blurred)
-
-
-@pose_network
-def test_a_perfect_generator_reaches_the_ceiling() -> None:
-    network = load_keypoint_network(presets.TINY_POSE)
-    clip = held_out(5)
-    asked = []
-
-    def draw(clip: Clip, seed: int) -> dict[str, np.ndarray]:
-        asked.append(seed)
-        silence = presenter.silent_drawing(clip)
-        return {POSE_FREE: clip.frames, HARD: clip.frames, SILENCE: silence, RECONSTRUCTION: restless(clip.frames, 3)}
-
-    evaluation = Evaluation([], [])
-    pictures = evaluation.add(clip, 5, draw, network)
-    assert asked == [5]
-    assert evaluation.generated == evaluation.drawn
-    assert evaluation.drawn[0]["mouth_r"] > 0.7
-    assert evaluation.drawn[0]["pose_error"] < 0.06
-    assert presenter.strip(clip, pictures).shape == (4 * 128, 13 * 128, 3)
-
-
-# --- reports
-
-
-def measured(**values: float) -> dict:
-    """The measures of one clip, all of them 0 but for the given ones."""
-    names = ("mouth_r", "hand_r", "pose_error", "pose_error_without_pose", "mouth_seen", "identity_delta_e", "flicker")
-    openings = {"opening_loud": 0.05, "opening_silent": 0.0, "opening_shut": 0.0}
-    return {**dict.fromkeys(names, 0.0), "mouth_r_by_lag": [0.0] * 7, "flicker_vae": 1.0, **openings, **values}
-
-
-def test_summary_is_the_mean_over_the_clips() -> None:
-    found = presenter.summarize([measured(mouth_r=0.4, pose_error=0.1), measured(mouth_r=0.8, pose_error=math.nan)])
-    assert found["mouth_r"] == pytest.approx(0.6)
-    assert found["pose_error"] == pytest.approx(0.1)
-
-
-def test_lag_of_the_summary_is_that_of_the_mean_correlation() -> None:
-    early = [0.0, 0.0, 0.5, 0.4, 0.0, 0.0, 0.0]
-    on_time = [0.0, 0.0, 0.1, 0.6, 0.5, 0.0, 0.0]
-    assert presenter.summarize([measured(mouth_r_by_lag=early), measured(mouth_r_by_lag=on_time)])["mouth_lag_frames"] == 0
-
-
-def test_clip_that_hardly_opens_its_mouth_does_not_decide_over_silence() -> None:
-    clips = [measured(opening_loud=0.001, opening_silent=0.01), measured(opening_loud=0.099, opening_silent=0.0)]
-    assert presenter.summarize(clips)["silence_opening"] == pytest.approx(0.1)
-
-
-def test_clip_without_a_face_is_not_silent() -> None:
-    faceless = measured(opening_loud=math.nan, opening_silent=0.0)
-    assert presenter.summarize([faceless])["silence_opening"] == 1
-    assert presenter.summarize([faceless, measured()])["silence_opening"] == pytest.approx(0.5)
-
-
-def test_report_file_is_whole_json(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "result.json"
-    report = Evaluation([measured(mouth_r=0.7, opening_loud=math.nan)], [measured()]).report()
-    presenter.write_report(path, report)
-    found = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert found["clips"] == 1
-    assert found["mouth_r"] == 0.7
-    assert found["per_clip"][0]["opening_loud"] is None
-    assert found["truth"]["mouth_r"] == 0.0
-    assert set(presenter.TARGETS) <= found.keys() & found["truth"].keys()
-    assert [file.name for file in path.parent.iterdir()] == ["result.json"]
-
-
-def test_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "result.json"
-    presenter.write_report(path, {"clips": 1})
-    with pytest.raises(TypeError):
-        presenter.write_report(path, {"clips": object()})
-    assert json.loads(path.read_text()) == {"clips": 1}
-    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
-
-
-def test_table_says_what_is_met_and_what_is_missed() -> None:
-    report = Evaluation([measured(mouth_r=0.7, hand_r=0.1)], [measured(mouth_r=0.9)]).report()
-    lines = {line.split()[0]: line for line in presenter.table(report).splitlines()}
-    assert "0.700" in lines["mouth_r"] and "0.900" in lines["mouth_r"] and lines["mouth_r"].endswith("met")
-    assert lines["hand_r"].endswith("MISSED")
-
-
-def test_a_mouth_that_runs_ahead_misses_the_target_like_one_that_trails() -> None:
-    target = presenter.TARGETS["mouth_lag_frames"]
-    assert [target.is_met(lag) for lag in (-2, -1, 0, 1, 2)] == [False, True, True, True, False]
 
 
 # --- ablations
@@ -455,48 +275,6 @@ def test_each_variant_of_the_tables_is_trained_once() -> None:
     ablation = Ablation(Path("config.yaml"), Path("runs"), seeds=3, clips=8)
     assert len(ablation.variants) == 7
     assert len({ablation.folder(variant, seed) for variant in ablation.variants for seed in range(3)}) == 21
-
-
-# --- the command
-
-WORKFLOW = ROOT / "workflows" / "ApoAvatar talking avatar from a portrait - tiny model.json"
-
-
-@pytest.mark.skipif(not WORKFLOW.is_file(), reason="the shipped workflow is not there yet")
-def test_the_sampling_settings_are_the_shipped_workflows() -> None:
-    nodes = json.loads(WORKFLOW.read_text())["nodes"]
-    (values,) = (node["widgets_values"] for node in nodes if node["type"] == "ApoAvatarSampler")
-    used = SamplingSettings()
-    # Behind the seed the page keeps what becomes of it ("fixed").
-    text, image, audio, pose, _, _, steps, shift, sampler_name, scheduler = values
-    assert [text, image, audio, pose, shift, steps, sampler_name, scheduler] == [
-        getattr(used, field.name) for field in fields(used)
-    ]
-
-
-SMALL = """
-import functools
-from apoavatar_core.evaluation import __main__ as command
-command.synthesize_clip = functools.partial(command.synthesize_clip, frames=13, size=64)
-command.main()
-"""
-"""The command with clips that the VAE codes in a sixteenth of the time."""
-
-
-@pytest.mark.slow
-@pose_network
-def test_the_command_measures_the_shipped_model(tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", SMALL, "presenter", "--clips", "1", "--steps", "1",
-         "--json", str(tmp_path / "result.json"), "--strips", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=580,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert "clip 1/1: mouth r" in result.stdout and "silence_opening" in result.stdout
-    report = json.loads((tmp_path / "result.json").read_text())
-    assert report["clips"] == 1 and report["per_clip"][0]["seed"] == 0
-    # Every fourth frame of the drawn clip and of its three films.
-    assert cv2.imread(str(tmp_path / "clip_00.png")).shape == (4 * 64, 4 * 64, 3)
 
 
 class Filming(Exception):

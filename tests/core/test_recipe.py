@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import torch
 
+from apoavatar_core.evaluation.contact_sheet import HAND_SHARE, chosen_frames, contact_sheet
 from apoavatar_core.pose import PersonKeypoints
 from apoavatar_core.pose.keypoints import GROUPS, LEFT_WRIST, RIGHT_WRIST
 from apoavatar_core.recipe.folder import Progress, alone_in
-from apoavatar_core.recipe.pictures import HAND_SHARE, chosen_frames, contact_sheet, curve, smoothed
+from apoavatar_core.recipe.pictures import curve, smoothed
 from apoavatar_core.recipe.plan import REHEARSED, fitted, settled
 from apoavatar_core.recipe.settings import RECIPE, Clips, read_recipe
 from apoavatar_core.settings import build, changed
