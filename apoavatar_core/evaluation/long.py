@@ -66,13 +66,13 @@ Make = Callable[[Scene, int], tuple[Path, list[int]]]
 def scene_of(seed: int, seconds: float, size: int = SIZE) -> Scene:
     """The held-out scene of this seed, in pictures of so many pixels a side."""
     performance = synthesize_performance(seed, round(seconds * FPS), FPS, held_out=True)
-    clip = first_window(performance, size)
+    clip = clip_of(performance, size, min(WINDOW, len(performance.motion)))
     return Scene(performance, clip.frames[0], {"wall": bare_wall(clip), "clothes": person_regions(clip, 0)["clothes"]})
 
 
-def first_window(performance: Performance, size: int) -> Clip:
-    """The clip that a performance begins with."""
-    identity, motion = performance.identity, performance.motion.window(0, min(WINDOW, len(performance.motion)))
+def clip_of(performance: Performance, size: int, frames: int) -> Clip:
+    """The clip of so many frames that a performance begins with."""
+    identity, motion = performance.identity, performance.motion.window(0, frames)
     return Clip(
         frames=draw_clip(identity, motion, size),
         voice=performance.voice,
@@ -80,7 +80,7 @@ def first_window(performance: Performance, size: int) -> Clip:
         speech=performance.speech,
         sample_rate=SAMPLE_RATE,
         fps=FPS,
-        keypoints=[frame_keypoints(identity, motion, 0, size)],
+        keypoints=[frame_keypoints(identity, motion, t, size) for t in range(frames)],
         caption=performance.caption,
         identity=identity,
         motion=motion,

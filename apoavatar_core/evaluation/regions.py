@@ -11,8 +11,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from ..pose import from_frame
 from ..synthetic import Clip, Identity, draw_background, draw_frame
 from ..synthetic.identity import CLOTHES_COLOURS, HAIR_COLOURS, SKIN_COLOURS
+from ..tiny.hand_detail import hand_box
 
 MARGIN = 0.016
 """Width of the border that regions lose, as a fraction of the frame's height: a pose may be a little off."""
@@ -29,11 +31,16 @@ def sampled_regions(clip: Clip) -> dict[int, dict[str, np.ndarray]]:
 
 
 def steady_regions(clip: Clip) -> dict[str, np.ndarray]:
-    """The pixels that show "skin", "hair" and "clothes" throughout: a presenter who makes other gestures shows them there,
-    too; bool [H, W] each.
+    """The pixels that show "skin", "hair" and "clothes" throughout, and never a hand: a presenter who makes other gestures shows
+    them there, too; bool [H, W] each.
     """
-    sampled = list(sampled_regions(clip).values())
-    return {name: np.logical_and.reduce([regions[name] for regions in sampled]) for name in sampled[0]}
+    sampled, size = sampled_regions(clip), clip.frames.shape[1:3]
+    hands = np.zeros(size, bool)
+    for person in (from_frame(clip.keypoints[t]) for t in sampled):
+        for box in (hand_box(hand, *size) for hand in (person.left_hand, person.right_hand)):
+            if box:
+                hands[box] = True
+    return {name: np.logical_and.reduce([regions[name] for regions in sampled.values()]) & ~hands for name in sampled[0]}
 
 
 def person_regions(clip: Clip, t: int) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 from ..gestures import frame_loudness
 from ..pose import PoseModel
 from . import measures
-from .long import FPS, Scene, first_window, read, scene_of
+from .long import FPS, Scene, clip_of, read, scene_of
 from .long_measures import mouth_by_lag, watch
 from .regions import steady_regions
 
@@ -32,9 +32,10 @@ def measured(seed: int, size: int, make: LongFilms, network: PoseModel) -> tuple
     """The measures of a film of the held-out scene of this seed, whose sides are `size` pixels, and of the drawn film."""
     window, frames = make.length_of(WINDOWS)
     scene = scene_of(seed, frames / FPS, size)
-    regions = {name: where for name, where in steady_regions(first_window(scene.performance, size)).items() if where.any()}
+    drawn = clip_of(scene.performance, size, frames)
+    regions = {name: where for name, where in steady_regions(drawn).items() if where.any()}
     path, _ = make(scene, seed)
-    return tuple(measure(scene, film, regions, window, network) for film in (read(path), scene.drawn()))
+    return tuple(measure(scene, film, regions, window, network) for film in (read(path), drawn.frames))
 
 
 def measure(
@@ -42,7 +43,7 @@ def measure(
 ) -> dict[str, float]:
     """Of a film's frames, uint8 [H, W, 3] each.
 
-    regions: where the first window shows skin, hair and clothes throughout, bool [H, W]. window: frames of one.
+    regions: where the drawn film shows skin, hair and clothes throughout, bool [H, W]. window: frames of one.
     """
     seen = watch(network, film, regions)
     loudness = frame_loudness(scene.performance.speech, len(seen.openings), FPS)

@@ -19,6 +19,7 @@ from torch import Tensor
 from ..files import write_whole
 from ..gestures import BodyTrack
 from ..pose import PersonKeypoints, from_frame
+from ..precision import training_device
 from ..synthetic import Motion, draw_frame, frame_keypoints, sample_identity
 from .hand_detail import gradient_energy, hand_box
 from .random_motion import random_motion
@@ -64,10 +65,17 @@ def kept_reconstructions(path: Path, vae: Path, count: int, size: int, seed: int
 
 def vae_of(path: Path) -> Through:
     """Through a VAE and back."""
-    from ..comfyui.loading import load_vae
+    from ..comfyui import trainable, whole_clips
 
-    vae = load_vae(path)
-    return torch.inference_mode()(lambda pictures: vae.decode(vae.encode(pictures)))
+    device = training_device()
+    vae = trainable.load_vae(path).to(device).eval()
+
+    @torch.inference_mode()
+    def through(pictures: Tensor) -> Tensor:
+        clips = pictures.to(device).movedim(-1, 1) * 2 - 1
+        return (whole_clips.decode(vae, whole_clips.encode(vae, clips)).movedim(1, -1) + 1) / 2
+
+    return through
 
 
 def reconstruct(through: Through, count: int, size: int, seed: int) -> Reconstructions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+import numpy as np
 import pytest
 import torch
 
@@ -157,3 +158,19 @@ def test_the_command_measures_a_file(prepared, network, tmp_path, capsys) -> Non
     ):
         with pytest.raises(ValueError, match=message):
             called(*options)
+
+
+def test_the_keypoint_network_learns_from_what_the_vae_decodes(training, tmp_path) -> None:
+    from apoavatar_core.checkpoints.presets import TINY_VAE
+    from apoavatar_core.pose import KeypointNetworkConfig, load_keypoint_network
+    from apoavatar_core.tiny import keypoint_reconstructions as decoding
+    from apoavatar_core.tiny.keypoint_network import KeypointTrainingConfig, train_keypoints
+
+    found = decoding.kept_reconstructions(tmp_path / "decoded.safetensors", TINY_VAE, 2, 64, seed=0)
+    drawn = np.concatenate([decoding.snippet(np.random.default_rng((0, 2, number)), 64)[0] for number in range(2)])
+    assert found.pictures.shape == drawn.shape == (10, 64, 64, 3)
+    assert 0 < np.abs(found.pictures.astype(float) - drawn).mean() < 12
+    config = KeypointTrainingConfig(network=KeypointNetworkConfig(input_size=32, channels=(8, 8, 8, 8)), steps=1, batch_size=2, snippets=2)
+    train_keypoints(config, out := tmp_path / "pose.safetensors", vae=TINY_VAE)
+    assert load_keypoint_network(out).config == config.network
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["decoded.safetensors", out.name]
