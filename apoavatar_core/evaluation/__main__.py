@@ -182,8 +182,9 @@ def measure_presenter(arguments: argparse.Namespace) -> None:
     if left:
         generate = TinyGenerator(settings, presets=arguments.presets)
         network, in_a_row = load_keypoint_network(arguments.pose_model), LongFilmMaker(generate)
-    if evaluation.clips:
-        print(f"{arguments.json} has {len(evaluation.clips)} clips already", flush=True)
+    if arguments.json and arguments.json.exists():
+        has = f"has {len(evaluation.clips)} clips already" if evaluation.clips else "is of other files or code, and is made anew"
+        print(f"{arguments.json} {has}", flush=True)
     for seed in left:
         started = time.monotonic()
         clip = synthesize_clip(seed, held_out=True)

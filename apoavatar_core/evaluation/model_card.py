@@ -40,7 +40,8 @@ def card(report: Mapping) -> str:
         low, high = (number(end, max(digits, 1)) for end in found["interval"])
         wanted = f"{found['target']}, {verdict(found).lower()}" if found["target"] else ""
         wanted = wanted.replace("missed", "**missed**").replace("|·| ", "")  # a bar would begin a cell
-        lines.append(row([measure.title, number(found["value"], digits), f"{low} … {high}", number(found["drawn"], digits), wanted]))
+        value, drawn = (number(found[which], digits) for which in ("value", "drawn"))
+        lines.append(row((measure.title, value, f"{low} … {high}", drawn, wanted)))
     return "\n".join(lines)
 
 

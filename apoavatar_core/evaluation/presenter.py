@@ -1,4 +1,4 @@
-"""A model of the drawn presenter in all its modes, on held-out clips: people, voices and sentences that its training never met."""
+"""A model of the drawn presenter in all its modes on held-out clips: people, voices, sentences that its training never met."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the measures of many clips say together: a value, the drawn clips' own, an interval over clips, whether a target is met."""
+"""What the measures of many clips say together: a value, the drawn clips' own, an interval over clips, a verdict."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ RECIPE = {
         "save_every": 2,
         "stages": [{"steps": steps, "batch": 2, "latent_frames": 3, "warmup": 1, **RATES} for steps in (3, 9)],
     },
-    "keypoints": {"network": {"input_size": 64, "channels": [8, 8, 8, 8]}, "steps": 3, "batch_size": 2},
+    "keypoints": {"network": {"input_size": 64, "channels": [8, 8, 8, 8]}, "steps": 3, "batch_size": 2, "snippets": 2},
 }
 
 

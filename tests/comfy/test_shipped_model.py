@@ -49,7 +49,8 @@ def test_the_mouth_follows_the_voice(comfy, frames: int) -> None:
 
 
 def assert_reached(**found: float) -> None:
-    assert all(FLOORS[name].is_met(value) for name, value in found.items()), {name: (found[name], str(FLOORS[name])) for name in found}
+    missed = {name: f"{value} is not {FLOORS[name]}" for name, value in found.items() if not FLOORS[name].is_met(value)}
+    assert not missed
 
 
 def test_hands_follow_the_pose_and_colours_the_text(comfy) -> None:

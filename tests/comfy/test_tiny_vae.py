@@ -170,7 +170,8 @@ def test_the_keypoint_network_learns_from_what_the_vae_decodes(training, tmp_pat
     drawn = np.concatenate([decoding.snippet(np.random.default_rng((0, 2, number)), 64)[0] for number in range(2)])
     assert found.pictures.shape == drawn.shape == (10, 64, 64, 3)
     assert 0 < np.abs(found.pictures.astype(float) - drawn).mean() < 12
-    config = KeypointTrainingConfig(network=KeypointNetworkConfig(input_size=32, channels=(8, 8, 8, 8)), steps=1, batch_size=2, snippets=2)
+    network = KeypointNetworkConfig(input_size=32, channels=(8, 8, 8, 8))
+    config = KeypointTrainingConfig(network=network, steps=1, batch_size=2, snippets=2)
     train_keypoints(config, out := tmp_path / "pose.safetensors", vae=TINY_VAE)
     assert load_keypoint_network(out).config == config.network
     assert sorted(file.name for file in tmp_path.iterdir()) == ["decoded.safetensors", out.name]
