@@ -27,15 +27,20 @@ def mean(name: str) -> Summary:
 
 
 def share_of_drawn(name: str) -> Summary:
-    return lambda found, drawn: nan_mean(found[name]) / nan_mean(drawn[name])
+    return lambda found, drawn: ratio(nan_mean(found[name]), nan_mean(drawn[name]))
 
 
 def quotient(name: str, by: str) -> Summary:
-    return lambda found, drawn: nan_mean(found[name]) / nan_mean(found[by])
+    return lambda found, drawn: ratio(nan_mean(found[name]), nan_mean(found[by]))
 
 
 def change(first: str, last: str) -> Summary:
     return lambda found, drawn: nan_mean(found[last]) - nan_mean(found[first])
+
+
+def ratio(value: float, whole: float) -> float:
+    """NaN where the whole is nothing."""
+    return value / whole if whole else math.nan
 
 
 def nan_mean(values: np.ndarray) -> float:
@@ -61,7 +66,7 @@ def opening_in_silence(found: Columns, drawn: Columns) -> float:
 
 def shut_against_open(found: Columns, drawn: Columns) -> float:
     bands = obedience(found["band_moved"], found["band_asked"])
-    return float(bands[0] / bands[-1]) if bands[-1] else math.nan
+    return ratio(float(bands[0]), float(bands[-1]))
 
 
 def rise_over_bands(found: Columns, drawn: Columns) -> float:

@@ -367,6 +367,14 @@ def test_summary_is_the_mean_over_the_clips_of_which_it_is_known() -> None:
     assert found["hand_r_share"] == pytest.approx(0.4)
 
 
+def test_a_share_of_nothing_is_unknown_and_meets_no_target() -> None:
+    still = row()
+    still["drawn"] |= {"hand_r": 0.0, "quiet_motion": 0.0, "hand_energy": 0.0}
+    found = Evaluation([still]).report()["measures"]
+    for name in ("hand_r_share", "quiet_motion", "hand_sharpness"):
+        assert math.isnan(found[name]["value"]) and found[name]["met"] is False, name
+
+
 def test_lag_of_the_summary_is_that_of_the_mean_correlation() -> None:
     early, on_time = [0.0, 0.0, 0.5, 0.4, 0.0, 0.0, 0.0], [0.0, 0.0, 0.1, 0.6, 0.5, 0.0, 0.0]
     assert values_of(row(mouth_r_by_lag=early), row(mouth_r_by_lag=on_time))["mouth_lag_frames"] == 0
