@@ -44,7 +44,8 @@ def fit_portrait(image: torch.Tensor, width: int, height: int, fit: str, vae) ->
     person = person_in(portrait[0]) if fit == KEEP_PERSON and not has_shape(size, clip) else None
     crop = crop_for(size, clip, fit, person)
     shown = fitted(portrait, width, height, crop)
-    said += what_was_cut(crop, clip, fit, person is not None) + too_few_pixels(crop, clip) + unknown_to_the_vae(shown, given_back(vae, shown))
+    said += what_was_cut(crop, clip, fit, person is not None) + too_few_pixels(crop, clip)
+    said += unknown_to_the_vae(shown, given_back(vae, shown))
     return FittedPortrait(shown, crop, said)
 
 

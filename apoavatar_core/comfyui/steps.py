@@ -1,8 +1,8 @@
 """The hooks of a sampling, in the order in which they run.
 
-`EmbedPoses` embeds the poses once, before the first step, and tells between which σ they act. Then, in each forward call: `TakeConditions` takes the adapter's
-conditions out of the call; `EnterBlocks`, in the place of block 0, adds the pose prior and refines the audio, once per step;
-`InjectAudio` lets the video hear it after every block's text attention.
+`EmbedPoses` embeds the poses once, before the first step, and tells between which σ they act. Then, in each forward call:
+`TakeConditions` takes the adapter's conditions out of the call; `EnterBlocks`, in the place of block 0, adds the pose prior
+and refines the audio, once per step; `InjectAudio` lets the video hear it after every block's text attention.
 """
 
 from __future__ import annotations

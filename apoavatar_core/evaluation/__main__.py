@@ -196,8 +196,8 @@ def measure_presenter(arguments: argparse.Namespace) -> None:
         found = evaluation.clips[-1]["generated"]
         print(
             f"clip {seed + 1}/{arguments.clips}: both hands seen {found['hands_hard']:.0%} hard, "
-            f"{found['hands_pose_free']:.0%} pose-free; mouth r {found['mouth_r']:.2f}; hands r {found['hand_r']:.2f}; pose error {found['pose_error']:.3f}; "
-            f"{time.monotonic() - started:.0f} s",
+            f"{found['hands_pose_free']:.0%} pose-free; mouth r {found['mouth_r']:.2f}; hands r {found['hand_r']:.2f}; "
+            f"pose error {found['pose_error']:.3f}; {time.monotonic() - started:.0f} s",
             flush=True,
         )
     print(table(evaluation.report()["measures"]))

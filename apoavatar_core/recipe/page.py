@@ -126,7 +126,8 @@ def quality_table(log: list[Entry]) -> str:
         return ""
     names = [name for name in measured[-1] if name.endswith(DECIBELS)]
     rows = [row("th", ["step", *(f"{name.removesuffix(DECIBELS)}, dB" for name in names)])]
-    rows += [row("td", [f"{entry['step']:.0f}", *(f"{entry.get(name, math.nan):.2f}" for name in names)]) for entry in reversed(measured)]
+    for entry in reversed(measured):
+        rows.append(row("td", [f"{entry['step']:.0f}", *(f"{entry.get(name, math.nan):.2f}" for name in names)]))
     return f"<table>{''.join(rows)}</table>"
 
 

@@ -150,9 +150,9 @@ class TrainingConfig(Settings):
     """One run.
 
     data: folder that `prepare` wrote, or one that holds such folders, each of another frame rate. run: folder for state, log
-    and results. optimizer: "adamw", or "muon" for matrices with AdamW for the rest. clip_gradients: the most that the gradients' length may be. ema: decay of the
-    averaged weights, 0 to below 1. shift: of the noise levels (1 = uniform). precision: "fp32" or "bf16" (autocast).
-    save_every: steps between saves of the state. samples: films to make on the way.
+    and results. optimizer: "adamw", or "muon" for matrices with AdamW for the rest. clip_gradients: the most that the
+    gradients' length may be. ema: decay of the averaged weights, 0 to below 1. shift: of the noise levels (1 = uniform).
+    precision: "fp32" or "bf16" (autocast). save_every: steps between saves of the state. samples: films to make on the way.
     """
 
     data: Path

@@ -524,7 +524,9 @@ def test_a_gate_of_a_part_of_the_voice_is_refused_before_the_first_window(pack, 
 
 @torch.inference_mode()
 def test_a_minute_of_silence_inside_rests_and_keeps_its_place(pack, nodes_by_id, preset) -> None:
-    """A frame a second, which a copy of the adapter takes for its own, so that the minute costs little: two seconds of speech, a minute of silence, two seconds of speech."""
+    """Two seconds of speech, a minute of silence, two seconds of speech, at a frame a second, which a copy of the adapter
+    takes for its own, so that the minute costs little.
+    """
     fps, window, overlap = 1.0, 33, 5
     preset = nodes_by_id["ApoAvatarLoadModels"].execute({"preset": "tiny"}).result
     (patch,) = preset[0].get_wrappers("diffusion_model", pack("apoavatar_core.comfyui.steps").KEY)
