@@ -1,7 +1,9 @@
 """ComfyUI's real page in Chromium, served by the real server."""
 import base64
 import functools
+import re
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,6 +49,22 @@ def hiss(comfy_server, tmp_path) -> str:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(noise.tobytes())
     return comfy_server.upload(tmp_path / "hiss.wav")
+
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "runs" / "screenshots"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Of a test that fails, keep what its page showed: a sentence rarely tells what an eye sees at once."""
+    report = yield
+    pages = [item.funcargs[name] for name in ("page", "lasting_page") if name in item.funcargs]
+    if report.when == "call" and report.failed and pages:
+        picture = SCREENSHOTS / f"{re.sub('[^A-Za-z0-9]+', '_', item.name)}.png"
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        pages[0].screenshot(path=picture)
+        report.sections.append(("what the page showed", str(picture)))
+    return report
 
 
 DROP = """([name, type, data]) => {
