@@ -37,7 +37,7 @@ class Budget:
     after `warmup` steps, `performances` to learn from.
     """
 
-    steps: int = 600
+    steps: int = 500
     batch: int = 16
     frames: int = 37
     rate: float = 5e-3
