@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from apoavatar_core.comfyui.host import nodes_with_pack
+from apoavatar_core.comfyui.host import folders_for_now, nodes_with_pack
 from apoavatar_core.evaluation.long import FPS
 from apoavatar_core.evaluation.long_films import LongFilmMaker
 from apoavatar_core.evaluation.presenter_films import SamplingSettings, TinyGenerator
@@ -91,14 +90,10 @@ def audio_of(seconds: float) -> dict:
 def made(seconds: float, side: int, steps: int) -> dict:
     """What a film of so many seconds, and a picture of so many pixels a side, costs."""
     nodes_with_pack()
-    import folder_paths
-
     portrait = np.array(Image.open(ASSETS / "presenter.png").convert("RGB").resize((side, side), Image.Resampling.BOX))
     tiny = TinyGenerator(SamplingSettings(steps=steps))
     vae = tiny.vae.first_stage_model
-    with tempfile.TemporaryDirectory() as folder, watched(tiny.model.model.diffusion_model, [vae.encoder, vae.decoder]) as inside:
-        folder_paths.set_output_directory(folder)
-        folder_paths.set_temp_directory(folder)
+    with folders_for_now(), watched(tiny.model.model.diffusion_model, [vae.encoder, vae.decoder]) as inside:
         started = time.perf_counter()
         film = LongFilmMaker(tiny).film(portrait, CAPTION, audio_of(seconds), round(seconds * FPS), seed=0)
         ended = time.perf_counter()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import torch
@@ -58,3 +61,19 @@ def nodes_with_pack() -> ModuleType:
         if not loaded and not asyncio.run(nodes.load_custom_node(path, module_parent=parent)):
             raise RuntimeError(f"ComfyUI could not load {path}: its message is above")
     return nodes
+
+
+@contextmanager
+def folders_for_now() -> Iterator[None]:
+    """Let nodes write to an output and a temp folder that are gone afterwards, and leave ComfyUI's own as they are."""
+    import folder_paths
+
+    before = folder_paths.get_output_directory(), folder_paths.get_temp_directory()
+    with TemporaryDirectory() as folder:
+        folder_paths.set_output_directory(folder)
+        folder_paths.set_temp_directory(folder)
+        try:
+            yield
+        finally:
+            folder_paths.set_output_directory(before[0])
+            folder_paths.set_temp_directory(before[1])

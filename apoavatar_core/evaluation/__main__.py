@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoints import presets
-from ..comfyui.host import REPOSITORY, use_comfyui
+from ..comfyui.host import REPOSITORY, folders_for_now, use_comfyui
 from ..pose import load_keypoint_network
 from ..synthetic import synthesize_clip
 from . import presenter
@@ -188,7 +188,8 @@ def measure_presenter(arguments: argparse.Namespace) -> None:
     for seed in left:
         started = time.monotonic()
         clip = synthesize_clip(seed, held_out=True)
-        pictures, films = evaluation.add(clip, seed, generate, in_a_row, network)
+        with folders_for_now():
+            pictures, films = evaluation.add(clip, seed, generate, in_a_row, network)
         if arguments.strips:
             write_strip(arguments.strips / f"clip_{seed:02d}.png", presenter.strip(clip, pictures, films))
         if arguments.json:
@@ -217,12 +218,13 @@ def measure_long(arguments: argparse.Namespace) -> None:
     for seconds in arguments.seconds:
         for seed in range(arguments.clips):
             started = time.monotonic()
-            path, seams = evaluation.add(seed, seconds, make, network)
-            if arguments.strips:
-                name = f"{seconds}s_{seed:02d}"
-                for seam, picture in seam_strips(long.read(path), seams):
-                    write_strip(arguments.strips / f"{name}_seam_{seam:05d}.png", picture)
-                shutil.copyfile(path, arguments.strips / f"{name}.mp4")
+            with folders_for_now():
+                path, seams = evaluation.add(seed, seconds, make, network)
+                if arguments.strips:
+                    name = f"{seconds}s_{seed:02d}"
+                    for seam, picture in seam_strips(long.read(path), seams):
+                        write_strip(arguments.strips / f"{name}_seam_{seam:05d}.png", picture)
+                    shutil.copyfile(path, arguments.strips / f"{name}.mp4")
             if arguments.json:
                 presenter.write_report(arguments.json, evaluation.report())
             found = evaluation.films[-1]

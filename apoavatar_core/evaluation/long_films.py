@@ -58,7 +58,7 @@ class LongFilmMaker:
 
     @torch.inference_mode()
     def film(self, portrait: np.ndarray, caption: str, audio: dict, frames: int, seed: int) -> LongFilm:
-        """A film of so many frames. One of the same inputs that is not finished goes on.
+        """A film of so many frames.
 
         Args:
             portrait: uint8 [H, W, 3], the film's size.
