@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..checkpoints.adapter_file import read_adapter
 from ..checkpoints.presets import TINY_ADAPTER, TINY_COLOURS, TINY_DIT, TINY_POSE, TINY_T5, TINY_VAE
+from ..comfyui.host import folders_for_now
 from ..data.clips import ClipBank, draw_bank, load_frames, seeds_in
 from ..data.encoders import load_encoders
 from ..data.prepare import prepare
@@ -176,7 +177,8 @@ def measure(recipe: Recipe, run: RunFolder) -> None:
         generate, network = TinyGenerator(presets=run.presets), load_keypoint_network(run.shipped(TINY_POSE))
     for seed in left:
         clip = synthesize_clip(seed, frames=frames, fps=clips.fps, size=clips.size, held_out=True)
-        evaluation.add(clip, seed, generate, LongFilmMaker(generate), network)
+        with folders_for_now():
+            evaluation.add(clip, seed, generate, LongFilmMaker(generate), network)
         presenter.write_report(run.measures, evaluation.report())
         print(f"measured {seed + 1}/{recipe.measured} clips", flush=True)
     if not recipe.measured:
