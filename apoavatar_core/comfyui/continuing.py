@@ -17,12 +17,8 @@ def hold_given(
 
     Done where ComfyUI's InfiniteTalk node does it, so that the prediction of those latents starts from it too.
     """
-    motion = kwargs.pop(MOTION, None)
-    if motion is None:
-        x = held_latents(x, c_concat)
-    else:
-        refuse_context_windows(transformer_options)
-        x = with_first(x, executor.class_obj.process_latent_in(motion))
+    motion = taken_motion(executor, transformer_options, kwargs)
+    x = held_latents(x, c_concat) if motion is None else with_first(x, motion)
     return executor(x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
@@ -40,11 +36,10 @@ def hold_leading(
     """APPLY_MODEL wrapper for adapters that learned to go on from up to `most` latents: those of earlier frames become the
     image condition's first, whatever else the state shows; what the image condition gives is held, and predicted as itself.
     """
-    motion = kwargs.pop(MOTION, None)
+    motion = taken_motion(executor, transformer_options, kwargs)
     if motion is not None:
-        refuse_context_windows(transformer_options)
         refuse_other_lengths(motion.shape[2], most)
-        c_concat = with_leading(c_concat, executor.class_obj.process_latent_in(motion).to(c_concat))
+        c_concat = with_leading(c_concat, motion.to(c_concat))
     x = held_latents(x, c_concat)
     prediction = executor(x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
     return held_latents(prediction, c_concat)
@@ -54,10 +49,9 @@ def hold_reference(
     executor, x, timestep, c_concat=None, c_crossattn=None, control=None, transformer_options={}, **kwargs
 ) -> torch.Tensor:
     """APPLY_MODEL wrapper for adapters that learned to hold the portrait's latent alone: it is held where a film begins."""
-    motion = kwargs.pop(MOTION, None)
-    if motion is None:
+    if kwargs.get(MOTION) is None:
         return hold_leading(1, executor, x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
-    refuse_context_windows(transformer_options)
+    taken_motion(executor, transformer_options, kwargs)
     return executor(x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
@@ -76,27 +70,29 @@ def show_leading(
     earlier frames, these become the image condition's first; else the image condition goes on showing the portrait, with which
     colours drift less from window to window than with the film's own last frame (docs/experiments.md).
     """
-    motion = kwargs.pop(MOTION, None)
-    if motion is not None:
-        refuse_context_windows(transformer_options)
-        if most > 1:
-            refuse_other_lengths(motion.shape[2], most)
-        if most > 1 and has_image_condition(x, c_concat):
-            c_concat = with_leading(c_concat, executor.class_obj.process_latent_in(motion).to(c_concat))
+    motion = taken_motion(executor, transformer_options, kwargs)
+    if motion is not None and most > 1:
+        refuse_other_lengths(motion.shape[2], most)
+        if has_image_condition(x, c_concat):
+            c_concat = with_leading(c_concat, motion.to(c_concat))
     return executor(x, timestep, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
-def refuse_context_windows(transformer_options: dict) -> None:
-    """Refuse earlier frames in context windows.
+def taken_motion(executor, transformer_options: dict, values: dict) -> torch.Tensor | None:
+    """The latents of earlier frames as the model sees them, taken out of what a call of it is given; None without any.
 
     Raises:
-        ValueError: the call is one of a window.
+        ValueError: the call is one of a context window.
     """
+    motion = values.pop(MOTION, None)
+    if motion is None:
+        return None
     if "context_window" in transformer_options:
         raise ValueError(
             "A clip that goes on from previous_frames cannot be made in context windows: leave out the Context Windows "
             "node and make the clip in pieces, each from the end of the one before."
         )
+    return executor.class_obj.process_latent_in(motion)
 
 
 def refuse_other_lengths(latents: int, most: int) -> None:
