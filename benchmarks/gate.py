@@ -5,7 +5,6 @@ Both are counted in the processor's seconds of one thread, so that other program
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -13,12 +12,11 @@ import numpy as np
 import torch
 
 from apoavatar_core.evaluation.target import Target
-from apoavatar_core.files import write_whole
 from apoavatar_core.hearing import heard_voice
 from apoavatar_core.refocusing import RefocusingConfig, frames_of, gate_of
 
 from .measuring import Call, in_rounds
-from .report import Finding, as_json, heading, machine, of_rounds, ratios, table
+from .report import Finding, machine, of_rounds, ratios, told
 
 VOICE = Path(__file__).resolve().parents[1] / "workflows" / "assets" / "speech.wav"
 RATE, FPS, MINUTES, ROUNDS = 44_100, 24.0, 60, 3
@@ -31,13 +29,7 @@ def run(path: Path | None) -> None:
     """Measure, print, and write the JSON."""
     where = machine(torch.device("cpu")) | {"threads": 1}
     findings = measure(MINUTES, ROUNDS)
-    print(heading(where))
-    print(f"{MINUTES} minutes of {RATE} Hz stereo; {ROUNDS} rounds\n")
-    print(table(findings))
-    if path:
-        content = {"machine": where, "minutes": MINUTES, "findings": as_json(findings)}
-        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        print(f"wrote {path}")
+    told(where, f"{MINUTES} minutes of {RATE} Hz stereo; {ROUNDS} rounds", findings, path, minutes=MINUTES)
 
 
 def measure(minutes: float, rounds: int) -> list[Finding]:

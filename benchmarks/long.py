@@ -12,10 +12,9 @@ from pathlib import Path
 import torch
 
 from apoavatar_core.evaluation.target import Target
-from apoavatar_core.files import write_whole
 
 from . import gate
-from .report import Finding, as_json, heading, machine, table
+from .report import Finding, machine, told
 
 ROOT = Path(__file__).resolve().parents[1]
 MEBIBYTE = 2**20
@@ -41,14 +40,10 @@ class Films:
 def run(path: Path | None, films: Films = Films()) -> None:
     """Measure, print, and write the JSON."""
     where = machine(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    print(heading(where))
-    print(f"films of {films.short:g} and {films.long:g} s, {films.side}×{films.side}, {films.steps} steps\n", flush=True)
+    about = f"films of {films.short:g} and {films.long:g} s, {films.side}×{films.side}, {films.steps} steps"
+    print(f"making {about} ...", flush=True)
     findings = [*found(cost(films.short, films), cost(films.long, films)), *gate.measure(gate.MINUTES, gate.ROUNDS)]
-    print(table(findings))
-    if path:
-        content = {"machine": where, "films": asdict(films), "findings": as_json(findings)}
-        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        print(f"wrote {path}")
+    told(where, about, findings, path, films=asdict(films))
 
 
 def cost(seconds: float, films: Films) -> dict:

@@ -6,7 +6,6 @@ when a dial had a value and when the curve of that value was on the screen.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import wave
 from itertools import pairwise
@@ -17,12 +16,11 @@ import psutil
 import torch
 
 from apoavatar_core.evaluation.target import Target
-from apoavatar_core.files import write_whole
 from devtools.browser import chromium, page_of
 from devtools.environment import Layout
 from devtools.server import ComfyServer, running_server
 
-from .report import Finding, as_json, heading, machine, of_rounds, table
+from .report import Finding, machine, of_rounds, told
 
 VOICE = Path(__file__).resolve().parents[1] / "workflows" / "assets" / "speech.wav"
 DIALS = ("alpha", "beta", "tau", "q_low", "q_high")
@@ -102,13 +100,8 @@ def run(layout: Layout, path: Path | None) -> None:
     where = machine(torch.device("cpu"))
     with running_server(layout) as server:
         findings = measure(server, MINUTES, MOVES)
-    print(heading(where))
-    print(f"From a dial's value to its curve on the screen; {len(DIALS)} dials are dragged over {MOVES} values each\n")
-    print(table(findings))
-    if path:
-        content = {"machine": where, "minutes": MINUTES, "findings": as_json(findings)}
-        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        print(f"wrote {path}")
+    about = f"From a dial's value to its curve on the screen; {len(DIALS)} dials are dragged over {MOVES} values each"
+    told(where, about, findings, path, minutes=MINUTES)
 
 
 def measure(server: ComfyServer, minutes: float, moves: int) -> list[Finding]:

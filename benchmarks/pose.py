@@ -5,7 +5,6 @@ Both look at the same frames, in turns, so that a ratio is one of a single round
 
 from __future__ import annotations
 
-import json
 import subprocess
 import tempfile
 import threading
@@ -20,12 +19,11 @@ import torch
 
 from apoavatar_core.checkpoints.presets import MEDIAPIPE
 from apoavatar_core.evaluation.target import Target
-from apoavatar_core.files import write_whole
 from apoavatar_core.pose import estimate
 from apoavatar_core.pose.mediapipe import Holistic, load_networks
 from apoavatar_core.pose.mediapipe.network import Network
 
-from .report import Finding, as_json, heading, machine, of_rounds, ratios, table
+from .report import Finding, machine, of_rounds, ratios, told
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESENTER = ROOT / "workflows" / "assets" / "presenter.png"
@@ -53,13 +51,8 @@ def run(film: Path | None, python: Path, path: Path | None) -> None:
     frames = swaying_presenter() if film is None else frames_of(film)
     where = machine(torch.device("cpu"))
     findings = found(measure(frames, python), len(frames))
-    print(heading(where))
-    print(f"{len(frames)} frames of {frames.shape[2]}×{frames.shape[1]}; {ROUNDS} rounds\n")
-    print(table(findings))
-    if path:
-        content = {"machine": where, "frames": list(frames.shape), "findings": as_json(findings)}
-        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        print(f"wrote {path}")
+    about = f"{len(frames)} frames of {frames.shape[2]}×{frames.shape[1]}; {ROUNDS} rounds"
+    told(where, about, findings, path, frames=list(frames.shape))
 
 
 def swaying_presenter() -> np.ndarray:

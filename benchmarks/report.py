@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 
 from apoavatar_core.evaluation.target import Target
+from apoavatar_core.files import write_whole
 
 MET, MISSED, NOT_MEASURED, NO_TARGET = "met", "MISSED", "not measured", ""
 
@@ -98,6 +100,17 @@ def table(findings: Sequence[Finding]) -> str:
         "  ".join([row[0].ljust(widths[0]), row[1].rjust(widths[1]), *map(str.ljust, row[2:], widths[2:])]).rstrip()
         for row in rows
     )
+
+
+def told(where: dict[str, object], about: str, findings: Sequence[Finding], path: Path | None, **settings: object) -> None:
+    """Print what was found on a machine, `about` what it is of, and write it to a JSON file beside the settings it follows from."""
+    print(heading(where))
+    print(f"{about}\n")
+    print(table(findings))
+    if path:
+        content = {"machine": where, **settings, "findings": as_json(findings)}
+        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        print(f"wrote {path}")
 
 
 def shown(found: Finding) -> str:
