@@ -29,8 +29,12 @@ def main() -> None:
     parser.add_argument("measures", type=Path, help="what `evaluation presenter --json` has written")
     measures = parser.parse_args().measures
     try:
-        write_card(CARD, json.loads(measures.read_text(encoding="utf-8")))
-    except (ValueError, FileNotFoundError) as error:
+        report = json.loads(measures.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        sys.exit(f"{measures} cannot be read ({error}): make it with `python -m apoavatar_core.evaluation presenter --json FILE`.")
+    try:
+        write_card(CARD, report)
+    except ValueError as error:
         sys.exit(str(error))
     for maker in MAKERS:
         print(maker, flush=True)
