@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..apoavatar_core.comfyui.film_making import LongVideo as Making
-from ..apoavatar_core.comfyui.windowed_sampling import Sampling
+from ..apoavatar_core.comfyui.windowed_sampling import Expert, Sampling
 from .saying import saying
 
 
@@ -39,14 +39,27 @@ class LongVideo(io.ComfyNode):
                     "crf", default=defaults.crf, min=0.0, max=51.0, step=1.0,
                     tooltip="Quality of the H.264 film: lower is better and larger.",
                 ),
+                io.Guider.Input(
+                    "low_noise_guider", optional=True,
+                    tooltip="For Wan 2.2 14B: a guider like the first, of the low-noise model. The first has the high-noise model.",
+                ),
+                io.Sigmas.Input(
+                    "low_noise_sigmas", optional=True,
+                    tooltip="For Wan 2.2 14B: low_sigmas of Split Sigmas, whose high_sigmas go to sigmas.",
+                ),
             ],
             outputs=[io.Video.Output(tooltip="The film with its sound, for Save Video.")],
         )
 
     @classmethod
-    def execute(cls, noise, guider, sampler, sigmas, audio, length, motion_frames, crf) -> io.NodeOutput:
+    def execute(
+        cls, noise, guider, sampler, sigmas, audio, length, motion_frames, crf, low_noise_guider=None, low_noise_sigmas=None
+    ) -> io.NodeOutput:
         if audio is None:
             raise ValueError("audio is missing: connect a node that gives sound (the video may have no sound track).")
-        film = Making(Sampling(noise, guider, sampler, sigmas), audio, length, motion_frames, crf)
+        if (low_noise_guider is None) != (low_noise_sigmas is None):
+            raise ValueError("low_noise_guider and low_noise_sigmas belong together: connect both, or neither.")
+        low_noise = None if low_noise_guider is None else Expert(low_noise_guider, low_noise_sigmas)
+        film = Making(Sampling(noise, guider, sampler, sigmas, low_noise), audio, length, motion_frames, crf)
         video, said = film.made()
         return io.NodeOutput(video, ui=saying("Long Video", said))

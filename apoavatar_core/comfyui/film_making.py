@@ -61,14 +61,13 @@ class LongVideo:
                 is unusable.
             OSError: the disk is full.
         """
-        films, sound = films_of(self.sampling.guider), sound_of(self.sound)
+        films, sound = films_of(self.sampling.guiders), sound_of(self.sound)
         film, *_ = films
         refuse_continued(film)
         frames = self.frames or self.frames_of_sound(film.fps)
-        model, conditions = self.sampling.guider.model_patcher, self.sampling.guider.original_conds.values()
-        said = said_of_clip(model, [(None, condition) for told in conditions for condition in told])
+        said = list(dict.fromkeys(chain.from_iterable(said_of_guider(guider) for guider in self.sampling.guiders)))
         said += chain.from_iterable(said_of(film, frames) for film in films)
-        how = going_on(adapter_in(model), film.window, self.motion_frames)
+        how = going_on(adapter_in(self.sampling.guider.model_patcher), film.window, self.motion_frames)
         encoding = Encoding(frame_rate(film.fps), self.crf)
         key, settings = self.identity(films, how, frames)
         # A film of its own for each sound: what an earlier one made may not be saved yet.
@@ -90,16 +89,7 @@ class LongVideo:
 
     def identity(self, films: list[Film], how: GoingOn, frames: int) -> tuple[str, dict[str, str]]:
         """A hash of everything that the film's pictures follow from, and the same in words."""
-        guider, noise, (film, *_) = self.sampling.guider, self.sampling.noise, films
-        numbers = {film: number for number, film in enumerate(films)}
-        own = {name: value for name, value in vars(guider).items() if name not in NOT_OF_THE_FILM}
-        texts = {
-            name: [
-                {key: value for key, value in condition.items() if key in TEXT_KEYS} | {"film": numbers.get(condition.get(FILM))}
-                for condition in conditions
-            ]
-            for name, conditions in guider.original_conds.items()
-        }
+        guiders, noise, (film, *_) = self.sampling.guiders, self.sampling.noise, films
         words = {
             "size": f"{film.width}x{film.height}",
             "fps": f"{film.fps:g}",
@@ -107,18 +97,18 @@ class LongVideo:
             "window": str(how.window),
             "motion_frames": str(how.overlap),
             "seed": str(noise.seed),
-            "steps": str(len(self.sampling.sigmas) - 1),
-            "guider": type(guider).__name__,
+            "steps": str(self.sampling.steps),
+            "guider": ", ".join(type(guider).__name__ for guider in guiders),
             "crf": f"{self.crf:g}",
         }
         everything = {
             "words": words,
-            "guider": own,
-            "texts": texts,
+            "guider": [own_settings(guider) for guider in guiders],
+            "texts": [texts_of(guider, films) for guider in guiders],
             "noise": noise,
             "sampler": self.sampling.sampler,
-            "sigmas": self.sampling.sigmas,
-            "model": guider.model_patcher,
+            "sigmas": [expert.sigmas for expert in self.sampling.experts],
+            "model": [guider.model_patcher for guider in guiders],
             "vae": [film.vae.latent_channels, film.vae.patcher],
             "voice": [[film.voice.layers, film.voice.silence, film.voice.rate] for film in films],
             "pose": [film.pose and facts_of_pose(film.pose) for film in films],
@@ -136,6 +126,29 @@ def sound_of(audio: dict) -> Sound:
     """
     check_waveform(audio["waveform"], audio["sample_rate"])
     return Sound(audio["waveform"][0], audio["sample_rate"])
+
+
+def said_of_guider(guider) -> list[str]:
+    """What there is to say about a GUIDER's model and clip."""
+    conditions = chain.from_iterable(guider.original_conds.values())
+    return said_of_clip(guider.model_patcher, [(None, condition) for condition in conditions])
+
+
+def own_settings(guider) -> dict:
+    """The fields of a GUIDER that are its own: scales and the like."""
+    return {name: value for name, value in vars(guider).items() if name not in NOT_OF_THE_FILM}
+
+
+def texts_of(guider, films: list[Film]) -> dict[str, list[dict]]:
+    """The texts that a GUIDER was given, each with the number of the film that its CONDITIONING is of."""
+    numbers = {film: number for number, film in enumerate(films)}
+    return {
+        name: [
+            {key: value for key, value in condition.items() if key in TEXT_KEYS} | {"film": numbers.get(condition.get(FILM))}
+            for condition in conditions
+        ]
+        for name, conditions in guider.original_conds.items()
+    }
 
 
 def facts_of_pose(pose: PoseFilm) -> list:

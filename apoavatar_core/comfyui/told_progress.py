@@ -24,7 +24,7 @@ class Progress:
 
     def __init__(self, sampling, windows: Sequence[Window], done: int):
         """windows: of the whole film. done: frames that are there already."""
-        self.steps = max(len(sampling.sigmas) - 1, 1)
+        self.steps = max(sampling.steps, 1)
         self.windows = len(windows)
         self.bar = comfy.utils.ProgressBar(self.steps * self.windows)
         model = sampling.guider.model_patcher

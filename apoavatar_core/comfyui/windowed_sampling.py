@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
@@ -27,13 +27,49 @@ SHORTEST_LEARNED = 5
 
 
 @dataclass(frozen=True)
+class Expert:
+    """A model and its part of the steps: GUIDER, SIGMAS."""
+
+    guider: Any
+    sigmas: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Sampling:
-    """What Sampler Custom (Advanced) takes beside a latent: NOISE, GUIDER, SAMPLER, SIGMAS."""
+    """What Sampler Custom (Advanced) takes beside a latent: NOISE, GUIDER, SAMPLER, SIGMAS; `low_noise` goes on where these end,
+    as the second of Wan 2.2's two experts does.
+
+    Raises:
+        ValueError: `low_noise` does not begin with the σ that the first expert ends with.
+    """
 
     noise: Any
     guider: Any
     sampler: Any
     sigmas: torch.Tensor
+    low_noise: Expert | None = None
+
+    def __post_init__(self):
+        if self.low_noise and not (self.steps and torch.equal(self.sigmas[-1:], self.low_noise.sigmas[:1]) and self.sigmas[-1] < 1):
+            raise ValueError(
+                "low_noise_sigmas do not go on where sigmas end: connect the outputs of one Split Sigmas, high_sigmas to sigmas and "
+                "low_sigmas to low_noise_sigmas, with a step of at least 1."
+            )
+
+    @property
+    def experts(self) -> tuple[Expert, ...]:
+        """The models one after the other."""
+        first = Expert(self.guider, self.sigmas)
+        return (first, self.low_noise) if self.low_noise else (first,)
+
+    @property
+    def guiders(self) -> list:
+        return [expert.guider for expert in self.experts]
+
+    @property
+    def steps(self) -> int:
+        """Of all experts."""
+        return sum(len(expert.sigmas) - 1 for expert in self.experts)
 
 
 @dataclass(frozen=True)
@@ -58,14 +94,14 @@ def going_on(adapter: AdapterConfig, window: int, motion_frames: int) -> GoingOn
     return GoingOn(window, overlap)
 
 
-def films_of(guider) -> list[Film]:
-    """The films that the conditioning of a GUIDER is of, each once. There are several where several people speak, each in the
+def films_of(guiders: Sequence[Any]) -> list[Film]:
+    """The films that the conditioning of GUIDERs is of, each once. There are several where several people speak, each in the
     mask of their own CONDITIONING; they differ in voice, pose and portrait.
 
     Raises:
         ValueError: the conditioning comes from other nodes, or its films have not one size, frame rate and length of windows.
     """
-    told = chain.from_iterable(guider.original_conds.values())
+    told = chain.from_iterable(chain.from_iterable(guider.original_conds.values()) for guider in guiders)
     films = list(dict.fromkeys(condition[FILM] for condition in told if FILM in condition))
     if not films:
         raise ValueError("The guider's conditioning is not of ApoAvatar Conditioning: connect that node's outputs to the guider.")
@@ -119,21 +155,42 @@ def seeded(noise, index: int):
 def sample_window(sampling: Sampling, frames: int, index: int, earlier: Earlier, callback: Callable) -> torch.Tensor:
     """Latents [1, C, T_lat, h, w] of a window of so many frames that goes on from what came before."""
     clip_of = cache(partial(Film.clip, frames=frames, earlier=earlier))
-    first, *_ = films_of(sampling.guider)
-    guider, latent, noise = with_clips(sampling.guider, clip_of), clip_of(first).latent, seeded(sampling.noise, index)
+    film, *_ = films_of(sampling.guiders)
+    latent, seed = clip_of(film).latent, seeded(sampling.noise, index)
     samples = comfy.sample.fix_empty_latent_channels(
-        guider.model_patcher,
+        sampling.guider.model_patcher,
         latent["samples"],
         latent.get("downscale_ratio_spacial"),
         latent.get("downscale_ratio_temporal"),
     )
-    return guider.sample(
-        noise.generate_noise({**latent, "samples": samples}),
-        samples,
-        sampling.sampler,
-        sampling.sigmas,
-        denoise_mask=latent.get("noise_mask"),
-        callback=callback,
-        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=noise.seed,
-    ).to(comfy.model_management.intermediate_device())
+    noise, done = seed.generate_noise({**latent, "samples": samples}), 0
+    for expert in sampling.experts:
+        if done:
+            samples = taken_up(expert, samples, noise)
+        samples = with_clips(expert.guider, clip_of).sample(
+            noise,
+            samples,
+            sampling.sampler,
+            expert.sigmas,
+            denoise_mask=latent.get("noise_mask"),
+            callback=partial(counted_from, done, callback),
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=seed.seed,
+        ).to(comfy.model_management.intermediate_device())
+        done += len(expert.sigmas) - 1
+    return samples
+
+
+def taken_up(expert: Expert, samples: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """The latent that becomes, under the window's noise, what the expert before left at this one's first σ.
+
+    It left x / (1 − σ), to which ComfyUI's way is to add no noise. But what a noise mask keeps has to be noised as before, so the
+    noise stays and is taken out here.
+    """
+    model, sigma = expert.guider.model_patcher.model, expert.sigmas[0]
+    return model.process_latent_out(model.process_latent_in(samples) - noise * sigma / (1 - sigma))
+
+
+def counted_from(done: int, callback: Callable, step: int, *args) -> None:
+    """A sampler's call after a step, told with the steps of the experts before."""
+    callback(done + step, *args)

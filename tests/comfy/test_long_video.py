@@ -443,7 +443,7 @@ def test_whatever_changes_the_pictures_is_another_film(pack, nodes_by_id, preset
         positive, negative = told or conditioned(nodes_by_id, preset, audio, **inputs)[:2]
         parts = list(sampling(nodes_by_id, (model, *preset[1:]), positive, negative, seed, steps))
         parts[1].scales = type(parts[1].scales)(1.0, 1.0, scale, 1.0)
-        films = pack("apoavatar_core.comfyui.windowed_sampling").films_of(parts[1])
+        films = pack("apoavatar_core.comfyui.windowed_sampling").films_of([parts[1]])
         how = pack("apoavatar_core.comfyui.windowed_sampling").GoingOn(WINDOW, 5)
         return room.LongVideo(Sampling(*parts), audio, crf=crf).identity(films, how, 24)[0]
 
@@ -486,7 +486,7 @@ def test_sampling_a_model_leaves_nothing_that_another_film_would_follow_from(pac
         films.append(room.LongVideo(sampled.Sampling(*parts), audio))
 
     def keys() -> list[str]:
-        found = sampled.films_of(films[0].sampling.guider)
+        found = sampled.films_of(films[0].sampling.guiders)
         return [film.identity(found, sampled.GoingOn(WINDOW, 5), 5)[0] for film in films]
 
     before = keys()

@@ -335,3 +335,97 @@ def test_what_no_adapter_holds_is_kept_by_a_noise_mask(pack, infinitetalk, patch
     assert len(seen.made) == 3 and len(film) == FRAMES
     assert (seen.entered[0]["x"][:1, :, :1] - portrait).abs().max() > 0.1, "the portrait is not held"
     torch.testing.assert_close(film.mean((1, 2)), so_far[:FRAMES].mean((1, 2)), atol=0.02, rtol=0)
+
+
+# --- Wan 2.2's two experts
+
+
+SPLIT = 1
+"""Steps of the high-noise expert."""
+
+
+def expert_parts(pack, high, low, positive: list, negative: list) -> tuple:
+    """NOISE, GUIDER, SAMPLER, SIGMAS, and GUIDER and SIGMAS of the low-noise expert."""
+    from comfy_extras.nodes_custom_sampler import SplitSigmas
+
+    noise, guider, sampler, sigmas = parts(pack, high, positive, negative)
+    high_sigmas, low_sigmas = SplitSigmas.execute(sigmas, SPLIT).result
+    _, low_guider, *_ = parts(pack, low, positive, negative)
+    return (noise, guider, sampler, high_sigmas), (low_guider, low_sigmas)
+
+
+def filmed_by_experts(pack, high, low, *told: list) -> Tensor:
+    """The frames of a film by the node."""
+    sound = {"waveform": torch.zeros(1, 1, 20_000), "sample_rate": 16_000}
+    first, second = expert_parts(pack, high, low, *told)
+    return pack("nodes.long_video").LongVideo.execute(*first, sound, FRAMES, MOTION, 0.0, *second).result[0].get_components().images
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["leading latents", "noise mask"])
+def test_steps_that_are_split_between_one_model_and_itself_are_the_steps_undivided(pack, leading, vae, kind: str) -> None:
+    """Euler's steps remember nothing: what earlier frames are shown as, and under what noise, must not depend on who makes them."""
+    room, (plain, path) = pack("apoavatar_core.comfyui"), leading
+    text, features = test_wan_variants.TEXT, test_wan_variants.VOICE
+    if kind == "leading latents":
+        text = [[test_windows.random_tensor(1, *test_windows.TEXT, seed=15), {}]]
+        features = {"encoded_audio_all_layers": [test_windows.random_tensor(1, 80, 40, seed=8)], "encoder": "log_mel_40"}
+    else:
+        plain = test_wan_variants.wan(in_dim=36)
+
+    def apply(model):
+        if kind == "leading latents":
+            return room.loading.apply_adapter(model, path)
+        return room.attaching.attach(model, test_wan_variants.adapter(pack))
+
+    (high, of_high), (low, of_low), (whole, undivided) = (watched(plain, apply) for _ in range(3))
+    told = conditioned(pack, vae, text, features, 24.0)
+    split = filmed_by_experts(pack, high, low, *told)
+    torch.testing.assert_close(split, filmed(pack, whole, *told), atol=1e-2, rtol=0)
+    assert len(of_high.made) == len(of_low.made) == len(undivided.made) == 3
+    for index, (made, expected) in enumerate(zip(of_low.made, undivided.made)):
+        apart = (made - expected).abs().max()
+        assert apart < 1e-3, f"window {index}: {apart}"
+
+
+@torch.inference_mode()
+def test_two_experts_make_a_window_as_comfyui_s_own_samplers_do_one_after_the_other(pack, vae) -> None:
+    from comfy_extras.nodes_custom_sampler import DisableNoise, SamplerCustomAdvanced
+
+    room = pack("apoavatar_core.comfyui")
+    high, low = (
+        room.attaching.attach(test_wan_variants.wan(seed, in_dim=36), test_wan_variants.adapter(pack)) for seed in (1, 2)
+    )
+    told = conditioned(pack, vae, test_wan_variants.TEXT, test_wan_variants.VOICE, 24.0)
+    first, second = expert_parts(pack, high, low, *told)
+    sampled = room.windowed_sampling
+    sampling = sampled.Sampling(*first, sampled.Expert(*second))
+    steps = []
+    found = sampled.sample_window(sampling, WINDOW, 0, pack("apoavatar_core.comfyui.clip_values").Earlier(), lambda step, *_: steps.append(step))
+    latent = {"samples": torch.zeros(1, 16, 4, SIDE // 8, SIDE // 8)}
+    halfway = SamplerCustomAdvanced.execute(*first, latent).result[0]
+    (none,) = DisableNoise.execute().result
+    expected = SamplerCustomAdvanced.execute(none, second[0], first[2], second[1], halfway).result[0]["samples"]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert steps == list(range(STEPS)) == list(range(sampling.steps))
+
+    film = room.film_making.LongVideo(sampling, {"waveform": torch.zeros(1, 1, 20_000), "sample_rate": 16_000})
+    films, how = sampled.films_of(sampling.guiders), sampled.GoingOn(WINDOW, MOTION)
+    other = sampled.Sampling(*first, sampled.Expert(expert_parts(pack, high, high, *told)[1][0], second[1]))
+    assert len(films) == 1
+    assert film.identity(films, how, FRAMES)[0] != room.film_making.LongVideo(other, film.sound).identity(films, how, FRAMES)[0]
+
+
+@torch.inference_mode()
+def test_experts_that_do_not_go_on_from_each_other_are_refused(pack, vae) -> None:
+    room = pack("apoavatar_core.comfyui")
+    model = room.attaching.attach(test_wan_variants.wan(in_dim=36), test_wan_variants.adapter(pack))
+    told = conditioned(pack, vae, test_wan_variants.TEXT, test_wan_variants.VOICE, 24.0)
+    (noise, guider, sampler, high), (low_guider, low) = expert_parts(pack, model, model, *told)
+    sound = {"waveform": torch.zeros(1, 1, 20_000), "sample_rate": 16_000}
+    node = pack("nodes.long_video").LongVideo
+    for sigmas, low_sigmas in ((low, low), (high, high), (high[:1], high), (torch.zeros(0), low)):
+        with pytest.raises(ValueError, match="low_noise_sigmas do not go on where sigmas end: connect the outputs of one Split Sigmas"):
+            node.execute(noise, guider, sampler, sigmas, sound, FRAMES, MOTION, 0.0, low_guider, low_sigmas)
+    with pytest.raises(ValueError, match="low_noise_guider and low_noise_sigmas belong together"):
+        node.execute(noise, guider, sampler, high, sound, FRAMES, MOTION, 0.0, low_guider)
