@@ -99,12 +99,14 @@ def films_of(guiders: Sequence[Any]) -> list[Film]:
     mask of their own CONDITIONING; they differ in voice, pose and portrait.
 
     Raises:
-        ValueError: the conditioning comes from other nodes, or its films have not one size, frame rate and length of windows.
+        ValueError: the conditioning of one comes from other nodes, or the films have not one size, frame rate and length of windows.
     """
-    told = chain.from_iterable(chain.from_iterable(guider.original_conds.values()) for guider in guiders)
-    films = list(dict.fromkeys(condition[FILM] for condition in told if FILM in condition))
-    if not films:
-        raise ValueError("The guider's conditioning is not of ApoAvatar Conditioning: connect that node's outputs to the guider.")
+    told = [chain.from_iterable(guider.original_conds.values()) for guider in guiders]
+    of_each = [[condition[FILM] for condition in conditions if FILM in condition] for conditions in told]
+    for name, found in zip(("guider", "low_noise_guider"), of_each):
+        if not found:
+            raise ValueError(f"The conditioning of {name} is not of ApoAvatar Conditioning: connect that node's outputs to it.")
+    films = list(dict.fromkeys(chain.from_iterable(of_each)))
     if len({(film.width, film.height, film.fps, film.window, film.start) for film in films}) > 1:
         raise ValueError(
             "The guider's conditioning is of ApoAvatar Conditioning nodes that differ: set width, height, length, fps and "

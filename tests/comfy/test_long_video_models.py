@@ -429,3 +429,12 @@ def test_experts_that_do_not_go_on_from_each_other_are_refused(pack, vae) -> Non
             node.execute(noise, guider, sampler, sigmas, sound, FRAMES, MOTION, 0.0, low_guider, low_sigmas)
     with pytest.raises(ValueError, match="low_noise_guider and low_noise_sigmas belong together"):
         node.execute(noise, guider, sampler, high, sound, FRAMES, MOTION, 0.0, low_guider)
+    _, elsewhere, *_ = parts(pack, model, test_wan_variants.TEXT, test_wan_variants.TEXT)
+    with pytest.raises(ValueError, match="of low_noise_guider is not of ApoAvatar Conditioning: connect that node's outputs to it"):
+        node.execute(noise, guider, sampler, high, sound, FRAMES, MOTION, 0.0, elsewhere, low)
+    import comfy.samplers
+
+    deaf = comfy.samplers.CFGGuider(test_wan_variants.wan(2, in_dim=36))
+    deaf.set_conds(*told)
+    with pytest.raises(ValueError, match="Apply ApoAvatar Adapter"):
+        node.execute(noise, guider, sampler, high, sound, FRAMES, MOTION, 0.0, deaf, low)
