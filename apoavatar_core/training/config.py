@@ -113,7 +113,8 @@ class Stage(Settings):
 
     batch: clips per step, over all processes; latent_frames: of each clip, from its start. The learning rate goes along
     half a cosine from `learning_rate` to `final_learning_rate` after `warmup` linear steps. train: the branches that
-    learn. restore: branches that go back to the backbone file's weights when the stage begins (§4.1, stage 2).
+    learn. restore: branches that go back to the backbone file's weights when the stage begins (§4.1, stage 2). conditions: of
+    this stage, in the place of the run's.
     """
 
     steps: Count
@@ -124,6 +125,7 @@ class Stage(Settings):
     warmup: WholeNumber = 100
     train: Annotated[tuple[Branch, ...], Filled] = BRANCHES
     restore: tuple[Branch, ...] = ()
+    conditions: Conditions | None = None
 
 
 class Loss(Settings):
@@ -182,11 +184,28 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def latents_are_left_to_make(self) -> TrainingConfig:
-        shortest = min(stage.latent_frames for stage in self.stages)
-        most = max(self.conditions.leading or (0,))
-        if self.conditions.leading and shortest <= max(most, 1):
-            raise ValueError(f"conditions.leading: {most} latents are given of {shortest} in a stage: raise latent_frames")
+        for stage in self.stages:
+            leading = self.conditions_of(stage).leading
+            if leading and stage.latent_frames <= max(*leading, 1):
+                raise ValueError(
+                    f"conditions.leading: {max(leading)} latents are given of {stage.latent_frames} in a stage: raise latent_frames"
+                )
         return self
+
+    @model_validator(mode="after")
+    def no_stage_gives_more_than_the_run(self) -> TrainingConfig:
+        """What an adapter can go on from is said of the run."""
+        known = set(self.conditions.leading or ())
+        for number, stage in enumerate(self.stages):
+            if not known.issuperset(self.conditions_of(stage).leading or ()):
+                raise ValueError(f"stages.{number}.conditions.leading: name its numbers in the run's conditions.leading too")
+            if known and self.conditions_of(stage).leading is None:
+                raise ValueError(f"stages.{number}.conditions.leading: the run's conditions have it; give it here too")
+        return self
+
+    def conditions_of(self, stage: Stage) -> Conditions:
+        """Of the stage's examples."""
+        return stage.conditions or self.conditions
 
     @property
     def trained(self) -> set[str]:

@@ -150,7 +150,8 @@ def estimate(config: TrainingConfig, width: int, height: int, frames: int, proce
     model = planned_model(config, clips)
     with FakeTensorMode():
         without_memory(model)
-        batch = ExampleSource(clips, config.conditions, config.shift, config.seed).batch(range(share), stage.latent_frames)
+        source = ExampleSource(clips, config.conditions_of(stage), config.shift, config.seed)
+        batch = source.batch(range(share), stage.latent_frames)
         kept, passing, saved = count_memory(model, batch, config)
         with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as flops:
             run_step(model, batch, config)

@@ -44,7 +44,8 @@ class Trainer:
             raise ValueError(f"run: {config.run} holds a run already; give --resume or another folder")
         facts = saved and read_facts(saved, fingerprint(config, *CHANGEABLE))
         self.clips = PreparedClips(config.data)
-        self.source = ExampleSource(self.clips, config.conditions, config.shift, config.seed)
+        shown = map(config.conditions_of, config.stages)
+        self.sources = [ExampleSource(self.clips, conditions, config.shift, config.seed) for conditions in shown]
         if is_filled_by_the_first(self.accelerator):
             # Memory that is never touched costs nothing; accelerate knows parameters by their addresses.
             self.model = planned_model(config, self.clips).to_empty(device="cpu")
@@ -95,10 +96,14 @@ class Trainer:
         whole = positions_at(self.config.stages, step)
         return share_of(whole, self.accelerator.process_index, self.accelerator.num_processes)
 
+    def source_of(self, stage: Stage) -> ExampleSource:
+        """The examples of a stage; those that are alike have alike ones."""
+        return self.sources[self.config.stages.index(stage)]
+
     def batch_at(self, step: int) -> Batch:
         """What this process learns from in a step."""
         stage, _ = stage_at(self.config.stages, step)
-        return self.source.batch(self.positions_at(step), stage.latent_frames)
+        return self.source_of(stage).batch(self.positions_at(step), stage.latent_frames)
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns what to log.
@@ -131,7 +136,7 @@ class Trainer:
     def refuse_nan(self, what: str, value: float, positions: range, stage: Stage) -> None:
         if math.isfinite(value):
             return
-        names = ", ".join(self.source.names(positions, stage.latent_frames))
+        names = ", ".join(self.source_of(stage).names(positions, stage.latent_frames))
         saved = newest_state(self.states)
         kept = f"the last good state is {saved}" if saved else "no state was saved yet"
         raise FloatingPointError(f"the {what} is {value} at step {self.step} on {names}; {kept}")

@@ -377,7 +377,7 @@ def test_clips_of_two_frame_rates_lie_in_two_folders(trainer, config, prepared, 
     clips = PreparedClips(tmp_path / "clips")
     assert len(clips.paths) == len(clips.lengths) == 8 and clips.rates == (24, 25)
     run = trainer(changed(config, data=tmp_path / "clips", stages=(changed(config.stages[0], steps=1),)))
-    assert {run.clips.paths[run.source.clip_at(position, 3)].parent.name for position in range(8)} == {"24", "25"}
+    assert {run.clips.paths[run.sources[0].clip_at(position, 3)].parent.name for position in range(8)} == {"24", "25"}
     run.run()
     written, _ = read_adapter(config.run / "adapter.safetensors")
     assert (written.fps, written.highest_fps) == (24, 25)

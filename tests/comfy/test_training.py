@@ -157,6 +157,16 @@ def test_films_with_unusable_sidecars_are_named_and_skipped(training, tmp_path, 
     assert not prepared["posed"]
 
 
+def test_a_stage_shows_what_its_own_conditions_say(trainer, config) -> None:
+    from apoavatar_core.comfyui.conditions import AUDIO
+
+    stages = [{**STAGE, "steps": 1}, {**STAGE, "steps": 1, "conditions": {"states": {"S1": 1.0}}}]
+    run = trainer(changed(config, stages=stages, conditions={"states": {"S4": 1.0}}))
+    silent = [not run.batch_at(step).conditions[AUDIO].any() for step in range(2)]
+    assert silent == [False, True]
+    run.run()
+
+
 def write_film(path: Path, frames: int) -> None:
     """Grey pictures with silence, at 24 fps."""
     with av.open(str(path), "w") as container:
@@ -183,7 +193,7 @@ def test_a_run_shows_films_on_the_way_and_learns_the_same(trainer, config, tmp_p
     ours, theirs = (load_file(run / "adapter.safetensors") for run in (tmp_path / "silent", config.run))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
-    (name,) = (Path(name).stem for name in silent.source.names(range(1), 3))
+    (name,) = (Path(name).stem for name in silent.sources[0].names(range(1), 3))
     films = [path.name for path in sorted((config.run / "samples").iterdir())]
     assert films == [f"step_000002_{name}.gif", f"step_000004_{name}.gif"]
     with Image.open(config.run / "samples" / films[-1]) as film:

@@ -22,7 +22,7 @@ def test_what_a_run_writes_predicts_the_same_through_comfyui(trainer, config, tr
     run = trainer(config)
     run.run()
     from apoavatar_core import comfyui as room
-    batch = run.source.batch(range(1), 3)
+    batch = run.sources[0].batch(range(1), 3)
     with torch.no_grad(), run.average.shown():
         expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
 
@@ -51,7 +51,7 @@ def test_a_lora_learns_beside_the_backbone_and_loads_through_comfyui(trainer, co
     for name, _ in run.model.named_parameters():
         assert torch.equal(before[name], after[name]) is (branch_of(name) not in ("audio", "lora")), name
 
-    batch = run.source.batch(range(1), 3)
+    batch = run.sources[0].batch(range(1), 3)
     with torch.no_grad(), run.average.shown():
         expected = run.model.velocity(batch, batch.noise, torch.tensor([0.7]))
     from apoavatar_core import comfyui as room
@@ -82,7 +82,7 @@ def test_a_frozen_backbone_in_bf16_predicts_what_autocast_would(trainer, config,
     file = write_wan(tmp_path / "i2v.safetensors", "t2v", 36)
     stage = changed(config.stages[0], train=("audio", "pose", "lora"))
     run = trainer(changed(config, backbone=Backbone(file=file, lora_rank=4), precision="bf16", stages=(stage,)))
-    batch, dit = run.source.batch(range(1), 3), run.model.dit
+    batch, dit = run.sources[0].batch(range(1), 3), run.model.dit
     assert dit.blocks[0].ffn[0].base_layer.weight.dtype is torch.bfloat16
     assert {parameter.dtype for name, parameter in dit.named_parameters() if ".lora_" in name} == {torch.float32}
 
@@ -216,7 +216,7 @@ def test_recomputed_activations_give_the_same_gradients_from_less_memory(trainer
         with torch.no_grad():
             for parameter in run.model.parameters():
                 parameter += 0.05 * torch.randn_like(parameter)
-        batch, held = run.source.batch(range(2), 3), []
+        batch, held = run.sources[0].batch(range(2), 3), []
         with torch.autograd.graph.saved_tensors_hooks(lambda x: held.append(x.numel()) or x, lambda x: x):
             loss = run.model(batch)
         loss.backward()

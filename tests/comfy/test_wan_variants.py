@@ -197,7 +197,7 @@ def test_wan_2_2_5b_is_trained_as_comfyui_runs_it(pack, run_of_5b, given) -> Non
     settings = run.model.adapter.config
     assert (settings.vae_stride, settings.backbone_in_channels, settings.holds_reference) == (16, 48, False)
 
-    batch, sigma = run.source.batch(range(1), 3), 0.7
+    batch, sigma = run.sources[0].batch(range(1), 3), 0.7
     noisy = sigma * batch.noise + (1 - sigma) * batch.data
     with torch.no_grad(), run.average.shown():
         velocity = run.model.velocity(batch, noisy, torch.tensor([sigma]))
@@ -231,9 +231,9 @@ def test_a_trained_adapter_of_wan_2_2_5b_makes_a_clip(pack, run_of_5b, wan22_vae
 
     run = run_of_5b(states={"S1": 0.5, "S4": 0.5}, leading={0: 0.5, 1: 0.5})
     # The portrait stays where text or voice leave.
-    given = [run.source.example(position, 3).conditions["c_concat"][:4, 0].amin() for position in range(12)]
-    assert [int(value) for value in given] == [run.source.leading_at(position) for position in range(12)] and 0 < sum(given) < 12
-    assert {len(run.source.state_at(position)) for position in range(12)} == {2, 4}
+    given = [run.sources[0].example(position, 3).conditions["c_concat"][:4, 0].amin() for position in range(12)]
+    assert [int(value) for value in given] == [run.sources[0].leading_at(position) for position in range(12)] and 0 < sum(given) < 12
+    assert {len(run.sources[0].state_at(position)) for position in range(12)} == {2, 4}
     run.run()
     model = comfy.sd.load_diffusion_model(str(run.config.backbone.file), {"dtype": torch.float32})
     model = pack("apoavatar_core.comfyui.loading").apply_adapter(model, run.config.run / "adapter.safetensors")

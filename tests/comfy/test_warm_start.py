@@ -383,7 +383,7 @@ SIGMA = 0.8
 @torch.no_grad()
 def of_batch(run) -> Tensor:
     """What a run predicts for the latents of its first example that are not held."""
-    batch = run.source.batch(range(1), 3)
+    batch = run.sources[0].batch(range(1), 3)
     noisy = SIGMA * batch.noise + (1 - SIGMA) * batch.data
     return (noisy - SIGMA * run.model.velocity(batch, noisy, torch.tensor([SIGMA])))[:, :, 1:]
 
@@ -394,7 +394,7 @@ def through_comfyui(pack, run, adapter: Path) -> Tensor:
     import comfy.samplers
     import comfy.sd
 
-    room, batch = pack("apoavatar_core.comfyui"), run.source.batch(range(1), 3)
+    room, batch = pack("apoavatar_core.comfyui"), run.sources[0].batch(range(1), 3)
     model = comfy.sd.load_diffusion_model(str(run.config.backbone.file), {"dtype": torch.float32})
     latents = model.model.latent_format.process_out
     given = {

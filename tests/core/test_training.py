@@ -257,6 +257,17 @@ NEW_DIT = MINIMAL["backbone"]["new"]
         ({"conditions": {"leading": {STAGE["latent_frames"]: 1.0}}}, "conditions.leading: . latents are given of . in a stage"),
         ({"conditions": {"whole_pose": 0.7, "soft_gate": 0.4}}, "conditions: whole_pose is 0.7 and soft_gate is 0.4: use shares"),
         ({"conditions": 3}, "conditions: is 3: write its fields under it"),
+        ({"stages": [{**STAGE, "conditions": {"states": {"S3": 0.5}}}]}, "stages.0.conditions.states: the shares sum to 0.5"),
+        ({"stages": [{**STAGE, "conditions": {"leading": {2: 1.0}}}]}, "stages.0.conditions.leading: name its numbers in the run's"),
+        (
+            {"conditions": {"leading": {1: 1.0}}, "stages": [STAGE, {**STAGE, "conditions": {}}]},
+            "stages.1.conditions.leading: the run's conditions have it; give it here too",
+        ),
+        (
+            {"conditions": {"leading": {0: 0.5, 3: 0.5}},
+             "stages": [{**STAGE, "latent_frames": 4}, {**STAGE, "latent_frames": 3}]},
+            "conditions.leading: 3 latents are given of 3 in a stage",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_refused_by_the_fields_path(change: dict, message: str) -> None:
