@@ -86,12 +86,14 @@ class GoingOn:
 
 
 def going_on(adapter: AdapterConfig, window: int, motion_frames: int) -> GoingOn:
-    """What this adapter makes of windows of at most so many frames that begin with at most so many earlier ones."""
+    """What this adapter makes of windows of at most so many frames that begin with at most so many earlier ones. One that learned
+    to go on from two latents takes no fewer.
+    """
     window = min(window, adapter.window)
-    overlap = min(motion_frames, window - 4)
     if adapter.leading_latents > 1:
-        overlap = min(max(overlap, SHORTEST_LEARNED), video_frames(adapter.leading_latents))
-    return GoingOn(window, overlap)
+        window = max(window, SHORTEST_LEARNED + 4)  # a window makes one latent at least
+        motion_frames = min(max(motion_frames, SHORTEST_LEARNED), video_frames(adapter.leading_latents))
+    return GoingOn(window, min(motion_frames, window - 4))
 
 
 def films_of(guiders: Sequence[Any]) -> list[Film]:

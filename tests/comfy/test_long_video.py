@@ -12,6 +12,9 @@ import torch
 from scipy.io import wavfile
 from torch import Tensor
 
+from apoavatar_core.checkpoints import presets
+from apoavatar_core.checkpoints.adapter_file import read_adapter, write_adapter
+
 SIDE, FPS, WINDOW = 32, 24.0, 9
 
 
@@ -232,11 +235,14 @@ def test_a_later_window_is_what_the_node_makes_of_the_frames_so_far(pack, nodes_
 
 
 @torch.inference_mode()
-def test_a_film_goes_on_from_the_latents_of_its_last_frames(pack, nodes_by_id, preset) -> None:
+def test_a_film_goes_on_from_the_latents_of_its_last_frames(pack, nodes_by_id, preset, tmp_path) -> None:
     """A model that did not learn to: they are held by the noise mask, and the picture condition shows the portrait."""
-    room = pack("apoavatar_core.comfyui.windowed_sampling")
+    room, loading = pack("apoavatar_core.comfyui.windowed_sampling"), pack("apoavatar_core.comfyui.loading")
     positive, negative, *_ = conditioned(nodes_by_id, preset, voice(1.0))
-    model = preset[0].clone()
+    config, tensors = read_adapter(presets.TINY_ADAPTER)
+    unlearned = replace(config, holds_reference=False, leading_latents=1, reference_latent=False)
+    write_adapter(tmp_path / "adapter.safetensors", unlearned, tensors)
+    model = loading.apply_adapter(loading.load_diffusion_model(presets.TINY_DIT), tmp_path / "adapter.safetensors")
     parts = sampling(nodes_by_id, (model, *preset[1:]), positive, negative, steps=2)
     motion = torch.randn(1, 16, 2, SIDE // 8, SIDE // 8)
     seen = []
@@ -267,6 +273,9 @@ def test_a_film_goes_on_from_the_latents_of_its_last_frames(pack, nodes_by_id, p
     ({"holds_reference": True, "leading_latents": 3, "window": 81}, (81, 13), (81, 9)),
     ({"holds_reference": True, "leading_latents": 3, "window": 81}, (81, 1), (81, 5)),
     ({"holds_reference": True, "leading_latents": 1, "window": 81}, (81, 1), (81, 1)),
+    ({"leading_latents": 3}, (5, 1), (9, 5)),
+    ({"leading_latents": 3}, (13, 13), (13, 9)),
+    ({"leading_latents": 1}, (5, 5), (5, 1)),
     ({"leading_latents": 7, "window": 81}, (81, 33), (81, 25)),
 ])  # fmt: skip
 def test_windows_are_as_the_adapter_was_trained(pack, preset, changes: dict, asked: tuple, expected: tuple) -> None:
@@ -361,8 +370,8 @@ def test_cancelled_and_queued_again_a_film_goes_on(nodes_by_id, preset, folders)
     assert told[-1] == (1, 3), "of three windows of one step"
     (folder,) = (folders / "output" / "apoavatar_unfinished").iterdir()
     assert len(list(folder.glob("*.mp4"))) == 1
-    _, other = filmed(nodes_by_id, preset, audio, motion_frames=1)
-    assert "motion_frames is 1 and was 5" in " ".join(other["text"])
+    _, other = filmed(nodes_by_id, preset, audio, length=13)
+    assert "frames is 13 and was 17" in " ".join(other["text"])
     video, ui = filmed(nodes_by_id, preset, audio)
     assert "The film goes on after its 1 finished windows" in " ".join(ui["text"])
     assert torch.equal(video.get_components().images, expected)
