@@ -28,10 +28,10 @@ from apoavatar_core.synthetic import (  # noqa: E402
 )
 
 FRAMES, FPS, SAMPLE_RATE = 49, 24, 16000
-PRESENTER = 20  # a woman with a grey bun in front of a dark green wall with a window
+PRESENTER = 20  # a woman with a brown bun in front of a lavender wall with a window
 SPEECH = 32  # loud and quiet words with pauses between them; the mouth is shut in the first frame
 VOICES = ("en-us+f3", "en-us+f5", "en-us+belinda")
-GESTURES = 10  # hands that keep beating where her voice is quiet: something for the gate to refocus
+GESTURES = 14  # hands that keep beating where her voice is quiet: something for the gate to refocus
 FILM = 23  # a man whose hands beat, both, and rest in between
 PORTRAIT_SIZE, POSE_SIZE, FILM_SIZE = 512, 256, 320
 

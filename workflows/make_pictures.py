@@ -123,7 +123,7 @@ def card(title: str, line: str, shown: str | None) -> np.ndarray:
             seen = list(container.decode(video=0))[-1].to_image().resize((272, 272))
         picture.paste(seen, (120, 20))
     else:
-        words = "a woman with\ngrey hair, in a\nblue sweater,\ntalks ..."
+        words = "a woman with\na brown bun, in a\nblack T-shirt,\ntalks ..."
         draw.multiline_text((CARD // 2, 156), words, "#9fd08a", ImageFont.load_default(36), "mm", spacing=14, align="center")
     with av.open(str(FOLDER / "assets" / "speech.wav")) as container:
         voice = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1) / np.float32(32768)

@@ -15,7 +15,5 @@ TINY_COLOURS = PRESETS / "vae" / "apoavatar_tiny_vae.colours.json"
 """What colour each channel of that VAE's latents is, for live previews."""
 TINY_T5 = PRESETS / "text_encoders" / "apoavatar_tiny_t5.safetensors"
 TINY_ADAPTER = PRESETS / ADAPTERS / "apoavatar_tiny_adapter.safetensors"
-TINY_SIZE = {"width": 128, "height": 128}
-"""Pixels of the pictures that the tiny preset learned from."""
 TINY_POSE = PRESETS / POSE_MODELS / "apoavatar_tiny_pose.safetensors"
 MEDIAPIPE = PRESETS / POSE_MODELS / "mediapipe_holistic.safetensors"

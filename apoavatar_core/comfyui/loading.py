@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import comfy.audio_encoders.audio_encoders
@@ -145,8 +144,6 @@ def patcher_of(adapter: ApoAvatarAdapter) -> ModelPatcher:
 def apply_adapter(model: ModelPatcher, path: Path, pose_path: Path | None = None) -> ModelPatcher:
     """A clone of MODEL with an adapter file attached, and with it UniAnimate's pose model and LoRA if there is one."""
     config, tensors = read_adapter(path)
-    if Path(path) == presets.TINY_ADAPTER:  # whose file is from before adapters held the size of their examples
-        config = replace(config, **presets.TINY_SIZE)
     if pose_path is not None:
         stacks, lora = read_unianimate(pose_path)
         config, tensors = with_unianimate(config, tensors, stacks)

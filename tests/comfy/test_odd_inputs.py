@@ -426,7 +426,7 @@ PORTRAITS = [
     Row("a very large picture", clip(portrait="huge.jpg"), (shows(length=5),), None, report="smthemex/ComfyUI_Sonic#78"),
     Row("a moving GIF", clip(portrait="animated.gif"), (shows(length=5),), None),
     Row("a moving WebP", clip(portrait="animated.webp"), (shows(length=5),), None),
-    *(Row(what, found_in(file), (at(0, 100, 75, NOSE, 0.02),))
+    *(Row(what, found_in(file), (at(0, 97, 64, NOSE, 0.02),))
       for what, file in [
           ("the presenter", "presenter.png"), ("shades of grey", "grey.png"), ("16 bits a channel", "sixteen bits.png"),
           ("printer's colours", "cmyk.jpg"), ("a telephone's note on what is up", "lying.jpg"), ("the cut-out", "cut out.png"),

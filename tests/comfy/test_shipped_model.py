@@ -13,7 +13,8 @@ from PIL import Image
 
 from apoavatar_core.checkpoints import presets
 from apoavatar_core.evaluation import measures
-from apoavatar_core.evaluation.presenter_films import HARD, POSE_FREE, SamplingSettings, TinyGenerator
+from apoavatar_core.evaluation.presenter_films import HARD, POSE_FREE, TEXTS, SamplingSettings, TinyGenerator
+from apoavatar_core.evaluation.regions import bare_wall
 from apoavatar_core.evaluation.watching import both_hands_seen, watch
 from apoavatar_core.pose import from_frame, load_keypoint_network
 from apoavatar_core.refocusing import RefocusingConfig, refocus
@@ -28,6 +29,8 @@ FPS, FRAMES, STEPS = 24.0, 33, 6
 
 LONG, PART, OVERLAP = 49, 25, 8
 """Frames of a clip in three context windows, and of each of them."""
+SHORT, CREAM, SLATE = 13, 16, 17
+"""Frames of films from text alone, and held-out clips before walls of these colours."""
 
 
 @pytest.mark.parametrize("frames", [FRAMES, LONG], ids=["one clip", "three of ComfyUI's context windows"])
@@ -62,6 +65,16 @@ def test_hands_follow_the_pose(comfy) -> None:
         hands_hard=both_hands_seen(posed, pose, *clip.frames.shape[1:3]),
         pose_worth=measures.pose_error(free, pose) - measures.pose_error(posed, pose),
     )
+
+
+def test_the_wall_is_nearer_to_the_colour_that_the_text_names(comfy) -> None:
+    """Than that of a film from another clip's text, the voice and the noise being the same."""
+    clip, other = (synthesize_clip(seed, frames=SHORT, held_out=True) for seed in (CREAM, SLATE))
+    generate = TinyGenerator(replace(SamplingSettings(), steps=STEPS))
+    told = [replace(clip, caption=caption) for caption in (clip.caption, other.caption)]
+    films = generate.decode([generate.sample(each, TEXTS[1], seed=0) for each in told])
+    drawn, own, others = (film[:, bare_wall(clip)].mean((0, 1)) for film in (clip.frames, *films))
+    assert not missed(text_worth=measures.colour_difference(others, drawn) - measures.colour_difference(own, drawn))
 
 
 def in_context_windows(model):

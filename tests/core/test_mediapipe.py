@@ -29,7 +29,7 @@ from apoavatar_core.pose.mediapipe.tracking import HAND, followed
 from apoavatar_core.pose.mediapipe.weights import NETWORKS
 
 HERE = Path(__file__).parent
-PRESENTER = HERE.parents[1] / "workflows" / "assets" / "presenter.png"
+PRESENTER = HERE / "drawn_presenter.png"
 
 
 @pytest.fixture(scope="module")

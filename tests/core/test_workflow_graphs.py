@@ -108,7 +108,7 @@ def test_wan_is_told_what_to_leave_out_where_guidance_is_high(path: Path) -> Non
     high = [node for node in nodes_of(saved, "KSampler") if node["widgets_values"][3] > 1]
     high += [node for node in nodes_of(saved, "ApoAvatarSampler", "ApoAvatarDecoupledCFGGuider") if node["widgets_values"][0] > 1]
     (negative,) = [node for node in nodes_of(saved, "CLIPTextEncode") if node["title"] == "Negative prompt"] or [None]
-    if high:
+    if high and "Wan" in path.stem:
         assert "畸形的" in negative["widgets_values"][0]
 
 
