@@ -26,13 +26,11 @@ from .clip_values import Earlier
 from .film import FILM, Film
 from .fingerprint import facts
 from .told_progress import Progress
-from .windowed_sampling import GoingOn, Sampling, films_of, going_on, sample_window
+from .windowed_sampling import SHORTEST_NEW, GoingOn, Sampling, films_of, going_on, sample_window
 
 NAME = "long_video"
 CARRIED = "motion"
 """The latents of a film's last frames, which its next window goes on from."""
-SHORTEST_NEW = 4
-"""Frames that a window adds at least, however little memory there is."""
 
 
 @dataclass(frozen=True)

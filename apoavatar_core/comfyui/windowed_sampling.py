@@ -24,6 +24,8 @@ from .film import FILM, Film
 
 SHORTEST_LEARNED = 5
 """Frames, two latents: fewer are the portrait's own (see `continuing.refuse_other_lengths`)."""
+SHORTEST_NEW = 4
+"""Frames that a window adds at least, one latent, however little memory there is."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,9 @@ def going_on(adapter: AdapterConfig, window: int, motion_frames: int) -> GoingOn
     """
     window = min(window, adapter.window)
     if adapter.leading_latents > 1:
-        window = max(window, SHORTEST_LEARNED + 4)  # a window makes one latent at least
+        window = max(window, SHORTEST_LEARNED + SHORTEST_NEW)
         motion_frames = min(max(motion_frames, SHORTEST_LEARNED), video_frames(adapter.leading_latents))
-    return GoingOn(window, min(motion_frames, window - 4))
+    return GoingOn(window, min(motion_frames, window - SHORTEST_NEW))
 
 
 def films_of(guiders: Sequence[Any]) -> list[Film]:
