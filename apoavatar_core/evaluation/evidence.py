@@ -55,7 +55,7 @@ colours are known.
 One voice, every sixth frame under the waveform, with the gate's keep weight in orange, made by the shipped workflows
 (`python workflows/make_pictures.py`). By the voice alone:
 
-![Pose-free: the hands rise on the accents](demo.jpg)
+![Pose-free: mouth and hands by the voice alone](demo.jpg)
 
 A given pose as it is, and the same pose refocused by the voice, so that it acts less where the voice is quiet:
 
