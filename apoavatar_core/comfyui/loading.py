@@ -24,6 +24,7 @@ from ..checkpoints.adapter_file import read_adapter
 from ..checkpoints.safe_file import json_field, read_metadata, read_tensors
 from ..checkpoints.unianimate import read_unianimate, with_unianimate
 from .attaching import attach
+from .cpu_convolutions import use_onednn
 from .long_hearing import LongHearing
 
 
@@ -52,7 +53,7 @@ def load_vae(path: Path) -> comfy.sd.VAE:
     vae = comfy.sd.VAE(sd=tensors, metadata=metadata)
     if vae.first_stage_model is None:
         raise ValueError(f"{Path(path).name} is not a VAE that ComfyUI knows: choose Wan's.")
-    return vae
+    return use_onednn(vae)
 
 
 def load_text_encoder(path: Path, embedding_folders: list[str] | None = None) -> comfy.sd.CLIP:

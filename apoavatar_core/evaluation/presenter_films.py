@@ -25,8 +25,6 @@ MODES = (POSE_FREE, HARD, SILENCE, REFOCUSED, *TEXTS, *STYLES)
 """All films of a clip; those of STYLES are of its portrait in another style and of the voice alone."""
 RECONSTRUCTION = "reconstruction"
 """The clip's own pictures, through the VAE and back: the best that a model can show."""
-TOGETHER = 4
-"""Films that are decoded in one batch: a single one takes PyTorch's slow 3-D convolution on CPUs, and many much memory."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,10 @@ class TinyGenerator:
     def decode(self, latents: list[torch.Tensor]) -> np.ndarray:
         """Latents [1, 16, T_lat, h, w] → films uint8 [N, T, H, W, 3]."""
         films = []
-        for start in range(0, len(latents), TOGETHER):
-            batch = latents[start : start + TOGETHER]
-            (pictures,) = self.node("VAEDecode")().decode(self.vae, {"samples": torch.cat(batch)})
-            shown = pictures[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy()
-            films.append(shown.reshape(len(batch), -1, *shown.shape[1:]))
-        return np.concatenate(films)
+        for latent in latents:
+            (pictures,) = self.node("VAEDecode")().decode(self.vae, {"samples": latent})
+            films.append(pictures[..., :3].mul(255).round().clamp(0, 255).byte().cpu().numpy())
+        return np.stack(films)
 
     @torch.inference_mode()
     def sample(self, clip: Clip, mode: str, seed: int) -> torch.Tensor:

@@ -44,3 +44,23 @@ def test_the_backbone_of_the_preset_waits_for_its_adapter(node) -> None:
     whole, alone = (loaders.execute({"preset": preset}).result[0] for preset in ("tiny", "tiny_backbone"))
     adapter = node("ApoAvatarApplyAdapter").execute(alone, "apoavatar_tiny_adapter.safetensors").result[0]
     assert not alone.wrappers and whole.wrappers.keys() == adapter.wrappers.keys() != set()
+
+
+@pytest.mark.parametrize("frames", (1, 5, 9))
+def test_the_narrow_vae_gives_what_comfyuis_loader_gives_without_the_slow_convolution(node, comfy, frames) -> None:
+    import comfy.sd
+    import comfy.utils
+    import torch
+    from torch.profiler import profile
+
+    from apoavatar_core.checkpoints import presets
+
+    native = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(presets.TINY_VAE)))
+    ours = node("ApoAvatarLoadModels").execute({"preset": "tiny"}).result[2]
+    pictures = torch.rand(frames, 64, 48, 3)
+    wanted = native.encode(pictures)
+    with profile() as kernels:
+        latent, shown = ours.encode(pictures), ours.decode(wanted)
+    torch.testing.assert_close(latent, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(shown, native.decode(wanted), rtol=1e-4, atol=1e-5)
+    assert "aten::slow_conv3d_forward" not in {event.key for event in kernels.key_averages()}
