@@ -56,7 +56,7 @@ def settle(page) -> None:
         """async () => {
             const sizes = () => JSON.stringify(app.graph.nodes.map(n => [...n.pos, ...n.size]));
             const still = {since: performance.now(), at: null};
-            while (performance.now() - still.since < 700) {
+            while (performance.now() - still.since < 400) {
                 await new Promise(resolve => setTimeout(resolve, 100));
                 if (sizes() !== still.at) Object.assign(still, {since: performance.now(), at: sizes()});
             }
