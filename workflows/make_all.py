@@ -1,7 +1,7 @@
 """Make anew everything that shows or tells what the shipped files do: `python workflows/make_all.py MEASURES.json`.
 
 In the environment of `dev.py`, with Chromium, after new weights are in `apoavatar_core/presets` and
-`python -m apoavatar_core.evaluation presenter --json MEASURES.json` has measured them. Writes the model card's table, app and
+`python -m apoavatar_core.evaluation presenter --json MEASURES.json` has measured them. Writes the model card's table, what workflows take, app and
 blueprint, thumbnails, the strips in `docs` (the README's first picture among them), the picture of the graph, and the help pages'
 pictures. What the eye sees, and the floors in `tests/comfy/floors.py`, are for people to write.
 """
@@ -20,8 +20,8 @@ sys.path.insert(0, str(FOLDER.parent))
 from apoavatar_core.evaluation.model_card import write_card  # noqa: E402
 
 CARD = FOLDER.parent / "docs" / "model_card.md"
-MAKERS = ("make_variants.py", "make_pictures.py", "make_help_pictures.py")
-"""In this order: help pages show frames of the strips."""
+MAKERS = ("make_costs.py", "make_variants.py", "make_pictures.py", "make_help_pictures.py")
+"""In this order: the app has the note of its workflow, and help pages show frames of the strips."""
 
 
 def main() -> None:
