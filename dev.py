@@ -71,8 +71,8 @@ def set_up_and_hand_over(arguments, argv):
     variables = environment.clean_variables()
     if arguments.command == "test":
         os.chdir(ROOT)
-        # A file's tests share servers and models, so they stay together.
-        side_by_side = ["-n", "2", "--dist", "loadfile"]
+        # A file's tests share servers and models, so they stay together. Three at once on two cores: many wait for a server or a page.
+        side_by_side = ["-n", "3", "--dist", "loadfile"]
         hand_over([str(layout.python), "-m", "pytest", *side_by_side, *arguments.pytest_arguments], variables)
     variables[STARTED_VARIABLE] = repr(started)
     hand_over([str(layout.python), str(ROOT / "dev.py"), *argv], variables)
