@@ -73,6 +73,8 @@ def set_up_and_hand_over(arguments, argv):
         os.chdir(ROOT)
         # A file's tests share servers and models, so they stay together. Three at once on two cores: many wait for a server or a page.
         side_by_side = ["-n", "3", "--dist", "loadfile"]
+        # They start a hundred processes, and each would compile the pack for itself.
+        variables.pop("PYTHONDONTWRITEBYTECODE", None)
         hand_over([str(layout.python), "-m", "pytest", *side_by_side, *arguments.pytest_arguments], variables)
     variables[STARTED_VARIABLE] = repr(started)
     hand_over([str(layout.python), str(ROOT / "dev.py"), *argv], variables)
