@@ -1,9 +1,9 @@
 """Make anew everything that shows or tells what the shipped files do: `python workflows/make_all.py MEASURES.json`.
 
 In the environment of `dev.py`, with Chromium, after new weights are in `apoavatar_core/presets` and
-`python -m apoavatar_core.evaluation presenter --json MEASURES.json` has measured them. Writes the model card's table, what workflows take, app and
-blueprint, thumbnails, the strips in `docs` (the README's first picture among them), the picture of the graph, and the help pages'
-pictures. What the eye sees, and the floors in `tests/comfy/floors.py`, are for people to write.
+`python -m apoavatar_core.evaluation presenter --json MEASURES.json` has measured them. Writes the model card's table, what the
+workflows take, app and blueprint, thumbnails, the strips in `docs` (the README's first picture among them), the picture of the
+graph, and the help pages' pictures. What the eye sees, and the floors in `tests/comfy/floors.py`, are for people to write.
 """
 
 from __future__ import annotations

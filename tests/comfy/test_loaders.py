@@ -64,3 +64,22 @@ def test_the_narrow_vae_gives_what_comfyuis_loader_gives_without_the_slow_convol
     torch.testing.assert_close(latent, wanted, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(shown, native.decode(wanted), rtol=1e-4, atol=1e-5)
     assert "aten::slow_conv3d_forward" not in {event.key for event in kernels.key_averages()}
+
+
+def test_a_vae_in_half_precision_is_computed_as_comfyui_does(comfy, pack) -> None:
+    import torch
+    from comfy.ldm.wan.vae import CausalConv3d
+
+    layer, clip = CausalConv3d(2, 3, 3, padding=1), torch.rand(1, 2, 3, 8, 8)
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    layer, clip = layer.bfloat16(), clip.bfloat16()
+    calls = []
+
+    def native(*given, **options):
+        calls.append(options)
+        return layer._conv_forward(*given, **options)
+
+    made = pack("apoavatar_core.comfyui.cpu_convolutions").convolve(layer, native, clip, layer.weight, layer.bias)
+    torch.testing.assert_close(made, layer._conv_forward(clip, layer.weight, layer.bias))
+    assert calls == [{"autopad": None}]
