@@ -30,8 +30,6 @@ QUIET = 0.2
 FIRST_FILM = "first_film.npy"
 MADE_BY = "made_by"
 CORE = Path(__file__).resolve().parents[1]
-TOGETHER = 4
-"""Films that are decoded in one batch."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +151,7 @@ class Ablation:
         """What this variant makes of the held-out clips' portraits and voices alone."""
         generate = TinyGenerator(run=self.folder(variant, seed))
         latents = [generate.sample(clip, POSE_FREE, number) for number, clip in enumerate(self.held_out_clips())]
-        batches = [generate.decode(latents[start : start + TOGETHER]) for start in range(0, len(latents), TOGETHER)]
-        return list(np.concatenate(batches))
+        return list(generate.decode(latents))
 
     def first_film(self, variant: Variant, seed: int) -> np.ndarray:
         """The first of the films that were measured."""
