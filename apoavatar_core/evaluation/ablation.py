@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +131,7 @@ class Ablation:
                 return kept
         films = self.films(variant, seed)
         np.save(folder / FIRST_FILM, films[0])
-        found = measure_films(zip(self.held_out_clips(), films), network)
+        found = measure_films(zip(self.held_out_clips, films), network)
         presenter.write_report(path, found | {MADE_BY: made_by})
         return found
 
@@ -144,13 +145,14 @@ class Ablation:
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
+    @cached_property
     def held_out_clips(self) -> list[Clip]:
         return [synthesize_clip(number, held_out=True) for number in range(self.clips)]
 
     def films(self, variant: Variant, seed: int) -> list[np.ndarray]:
         """What this variant makes of the held-out clips' portraits and voices alone."""
         generate = TinyGenerator(run=self.folder(variant, seed))
-        latents = [generate.sample(clip, POSE_FREE, number) for number, clip in enumerate(self.held_out_clips())]
+        latents = [generate.sample(clip, POSE_FREE, number) for number, clip in enumerate(self.held_out_clips)]
         return list(generate.decode(latents))
 
     def first_film(self, variant: Variant, seed: int) -> np.ndarray:

@@ -29,7 +29,7 @@ PAPER, LOUDNESS, SPEED, INK = (255, 255, 255), (206, 214, 226), (206, 84, 60), (
 
 def write_evidence(path: Path, ablation: Ablation, results: Results, network: KeypointNetwork) -> None:
     """Write the part, and its plot beside the page."""
-    clips = ablation.held_out_clips()
+    clips = ablation.held_out_clips
     others = [*clips[1:], clips[0]]
     bounds = {
         "drawn clips": measure_films([(clip, clip.frames) for clip in clips], network),
