@@ -4,27 +4,23 @@ numbers.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ..gestures import frame_loudness
 from ..pose import KeypointNetwork
 from ..shares import share_of
-from ..synthetic import Clip
-from . import measures, presenter
+from . import presenter
 from .ablation import COLUMNS, TABLE_4, TABLE_5, Ablation, Variant, measure_films
 from .page_parts import PIXELS, write_part
+from .panels import panels, write_png
 
 Results = Mapping[str, Sequence[Mapping[str, float]]]
 """The measures of each variant (by its key), one mapping per seed."""
 
 HIGHER, LOWER = "↑", "↓"
-PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 760, 200, 10
-PAPER, LOUDNESS, SPEED, INK = (255, 255, 255), (206, 214, 226), (206, 84, 60), (60, 64, 74)
 
 
 def write_evidence(path: Path, ablation: Ablation, results: Results, network: KeypointNetwork) -> None:
@@ -36,8 +32,11 @@ def write_evidence(path: Path, ablation: Ablation, results: Results, network: Ke
         "another clip's film": measure_films([(clip, other.frames) for clip, other in zip(clips, others)], network),
     }
     picture = path.with_name(f"{path.stem}_refocusing.png")
-    films = {variant.title: ablation.first_film(variant, 0) for variant in (TABLE_4[1], TABLE_4[3])}
-    write_png(picture, loudness_against_speed(clips[0], films, network))
+    speeds = {
+        variant.title: presenter.watch(network, ablation.first_film(variant, 0)).hand_speeds
+        for variant in (TABLE_4[1], TABLE_4[3])
+    }
+    write_png(picture, panels(frame_loudness(clips[0].speech, len(clips[0].frames), clips[0].fps), speeds))
     write_part(path, PIXELS, part(ablation, results, bounds, picture.name))
 
 
@@ -167,39 +166,6 @@ def comparison(variant: Variant, other: Variant, results: Results) -> tuple[list
 
 def listed(names: Sequence[str]) -> str:
     return ", ".join(names) if names else "nothing"
-
-
-def loudness_against_speed(clip: Clip, films: Mapping[str, np.ndarray], network: KeypointNetwork) -> np.ndarray:
-    """One panel per film: uint8 RGB [panels · PANEL_HEIGHT, PANEL_WIDTH, 3]."""
-    loudness = measures.moving_average(frame_loudness(clip.speech, len(clip.frames), clip.fps))
-    speeds = {title: measures.moving_average(presenter.watch(network, film).hand_speeds) for title, film in films.items()}
-    fastest = max(np.nanmax(speed) for speed in speeds.values())
-    return np.concatenate([panel(title, loudness / loudness.max(), speed / fastest) for title, speed in speeds.items()])
-
-
-def panel(title: str, loudness: np.ndarray, speed: np.ndarray) -> np.ndarray:
-    """Tracks [T] of 0 … 1 over each other: loudness as an area, speed as a line that is open where no hand was seen."""
-    image = np.full((PANEL_HEIGHT, PANEL_WIDTH, 3), PAPER, np.uint8)
-    bottom = PANEL_HEIGHT - MARGIN
-
-    def points(track: np.ndarray) -> np.ndarray:
-        x = np.linspace(MARGIN, PANEL_WIDTH - MARGIN, len(track))
-        y = bottom - track * (PANEL_HEIGHT - 4 * MARGIN)
-        return np.stack([x, y], axis=1)
-
-    area = np.concatenate([[[MARGIN, bottom]], points(loudness), [[PANEL_WIDTH - MARGIN, bottom]]]).round().astype(np.int32)
-    cv2.fillPoly(image, [area], LOUDNESS, cv2.LINE_AA)
-    for start, end in itertools.pairwise(points(speed)):
-        if np.isfinite([*start, *end]).all():
-            cv2.line(image, start.round().astype(int).tolist(), end.round().astype(int).tolist(), SPEED, 2, cv2.LINE_AA)
-    cv2.line(image, (MARGIN, bottom), (PANEL_WIDTH - MARGIN, bottom), INK, 1)
-    cv2.putText(image, title, (MARGIN, 2 * MARGIN), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
-    return image
-
-
-def write_png(path: Path, rgb: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
 
 def run(ablation: Ablation, share: tuple[int, int], out: Path, network: KeypointNetwork, say: Callable[[str], None]) -> None:

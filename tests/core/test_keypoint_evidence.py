@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from apoavatar_core.conditioning.voice import latent_frame_windows
 from apoavatar_core.evaluation import __main__ as command
-from apoavatar_core.evaluation.keypoints import columns, measuring, modes, page, pictures, questions, runs, statistics, training
-from apoavatar_core.evaluation.keypoints import variants as v
+from apoavatar_core.evaluation import answers_page, pictures, statistics
+from apoavatar_core.evaluation import variants as v
+from apoavatar_core.evaluation.keypoints import columns, measuring, modes, page, questions, runs, training
 from apoavatar_core.evaluation.keypoints.latents import Latents, latents_of
 from apoavatar_core.evaluation.keypoints.network import new_network
 from apoavatar_core.evaluation.keypoints.voices import FPS, Voices
@@ -30,6 +31,7 @@ from apoavatar_core.evaluation.keypoints.world import (
     perform_all,
 )
 from apoavatar_core.evaluation.page_parts import KEYPOINTS, PIXELS, write_part
+from apoavatar_core.evaluation.questions import MOST_SEEDS
 from apoavatar_core.gestures import frame_loudness
 
 SMALLEST = training.Budget(steps=2, batch=3, frames=13, performances=4)
@@ -267,7 +269,7 @@ def test_verdicts_follow_from_the_numbers() -> None:
 def test_noisier_pilots_ask_for_more_seeds() -> None:
     quiet = results_of({}, seeds=5)
     noisy = {key: [{name: 5 * value for name, value in run.items()} for run in found] for key, found in quiet.items()}
-    assert questions.seeds_wanted(quiet) == questions.FEWEST_SEEDS < questions.seeds_wanted(noisy) <= questions.MOST_SEEDS
+    assert questions.seeds_wanted(quiet) == questions.FEWEST_SEEDS < questions.seeds_wanted(noisy) <= MOST_SEEDS
 
 
 # --- measures
@@ -387,7 +389,8 @@ def test_the_page_answers_first(tmp_path) -> None:
     assert text.index("answers") < text.index("### Differences") < text.index("### How it was done")
     assert "*refocusing* is **better than** *clip*" in text and "pose-free (confirmed)" in text
     assert "a first look" not in text and "a first look" in page.part(findings(3), runs.Keypoints(tmp_path), names)
-    rows = [line.count("|") for line in page.means_table(v.TABLE_5, findings().results[MAIN.name]).splitlines()]
+    results, drawn = findings().results[MAIN.name], findings().drawn
+    rows = [line.count("|") for line in answers_page.means_table(v.TABLE_5, results, columns.MEASURES, drawn).splitlines()]
     assert len(set(rows)) == 1 and len(rows) == 2 + len(columns.MEASURES)
     assert json.loads(json.dumps(page.report(findings())))["answers"][0]["verdict"] == "better"
 
@@ -400,7 +403,7 @@ def test_pictures_show_every_answer() -> None:
     drawn = pictures.curve(found.curve("free_hand_r"), [0.2, 0.3, 0.6], "title")
     assert all((np.abs(drawn.astype(int) - colour).sum(-1) < 30).any() for colour in pictures.LINES)
     one = findings(1)
-    assert pictures.forest(one.answers).shape == image.shape and "one seed" in page.differences_table(one.answers)
+    assert pictures.forest(one.answers).shape == image.shape and "one seed" in answers_page.differences_table(one.answers)
 
 
 def test_each_part_of_the_page_is_written_alone(tmp_path) -> None:

@@ -1,21 +1,8 @@
-"""What each measure is called, which way is better, and from what difference on anybody would care."""
+"""What is measured of the keypoints."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Measure:
-    """title: of a column; better: +1 where more is better, −1 where less is; worth: the smallest difference that anybody would
-    care about; what: in a sentence.
-    """
-
-    title: str
-    better: int
-    worth: float
-    what: str
-
+from ..questions import Measure
 
 MEASURES = {
     "free_hand_r": Measure("hand r", +1, 0.05, "pose-free: correlation of the hands' speed and the voice's loudness, smoothed"),

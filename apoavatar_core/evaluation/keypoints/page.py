@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .. import measures
-from ..evidence import panel, write_png
+from .. import pictures
+from .. import variants as v
+from ..answers_page import counted, differences_table, interval, means_table, sentences, told
 from ..page_parts import KEYPOINTS, write_part
+from ..panels import panels, write_png
 from ..presenter import write_report
-from . import pictures
-from . import variants as v
+from ..questions import MOST_SEEDS, Answer, Results, difference_of
+from ..statistics import LEVEL, POWER, RESAMPLES, Difference
+from ..variants import Variant
 from .columns import MEASURES
 from .modes import BORROWED, FREE, HARD, MODES, STEPS
 from .network import HEADS, LAYERS, WIDTH
-from .questions import COMPARISONS, FEWEST_SEEDS, MOST_SEEDS, Answer, Results, answers, difference_of, seeds_for
+from .questions import COMPARISONS, FEWEST_SEEDS, answers
 from .runs import PILOT, TRACKS_OF, Keypoints
-from .statistics import LEVEL, POWER, RESAMPLES, Difference
 from .training import STATES
-from .variants import Variant
 from .voices import FPS
 from .world import MAIN, WORLDS
 
-DRAWN = "drawn"
 OTHERS = (v.NONE, v.CLIP, v.TEMPORAL)
 CURVES = ("free_hand_r", "free_worth", "misfit_mouth_r", "borrowed_open")
 """The measures whose answers are told for all worlds."""
@@ -46,6 +45,11 @@ class Findings:
     @property
     def answers(self) -> list[Answer]:
         return answers(self.results[MAIN.name])
+
+    @property
+    def drawn(self) -> dict[str, Sequence[Mapping[str, float]]]:
+        """The drawn clips' own measures, by their title."""
+        return {"drawn clips": self.results[MAIN.name]["drawn"]}
 
     def curve(self, measure: str) -> dict[str, list[Difference]]:
         """Refocusing minus each other scheme in every world, from the freest."""
@@ -88,7 +92,7 @@ def report(findings: Findings) -> dict:
         {"question": answer.question.text, "measure": answer.question.measure}
         | {"first": answer.first.key, "second": answer.second.key}
         | asdict(answer.difference)
-        | {"corrected": answer.corrected, "verdict": answer.verdict, "seeds_needed": seeds_for(answer)}
+        | {"corrected": answer.corrected, "verdict": answer.verdict, "seeds_needed": answer.seeds_needed}
         for answer in findings.answers
     ]
     return {"seeds": findings.seeds, "explained": dict(findings.explained), "answers": told, "results": dict(findings.results)}
@@ -96,10 +100,7 @@ def report(findings: Findings) -> dict:
 
 def modes_picture(tracks: Mapping[str, Sequence[float]]) -> np.ndarray:
     """Loudness against the hands' speed in three modes: uint8 RGB."""
-    loudness = measures.moving_average(np.array(tracks["loudness"]))
-    speeds = {mode: measures.moving_average(np.array(tracks[mode])) for mode in (FREE, HARD, BORROWED)}
-    fastest = max(speed.max() for speed in speeds.values())
-    return np.concatenate([panel(MODES[mode], loudness / loudness.max(), speed / fastest) for mode, speed in speeds.items()])
+    return panels(np.array(tracks["loudness"]), {MODES[mode]: np.array(tracks[mode]) for mode in (FREE, HARD, BORROWED)})
 
 
 def part(findings: Findings, keypoints: Keypoints, names: Mapping[str, str]) -> str:
@@ -131,11 +132,11 @@ In multiples of the smallest difference worth noticing (the pale band); right is
 
 ### Pose prior (the paper's Table 4, with gates that are not the voice's own)
 
-{means_table((*v.TABLE_4, *v.CONTROLS), findings.results[MAIN.name])}
+{means_table((*v.TABLE_4, *v.CONTROLS), findings.results[MAIN.name], MEASURES, findings.drawn)}
 
 ### Interaction (the paper's Table 5)
 
-{means_table(v.TABLE_5, findings.results[MAIN.name])}
+{means_table(v.TABLE_5, findings.results[MAIN.name], MEASURES, findings.drawn)}
 
 ![Loudness (grey) and the hands' speed (red) in three modes]({names["modes"]})
 
@@ -149,26 +150,6 @@ One held-out clip made by refocusing's first seed: loudness (grey) and the hands
 
 def first_look(seeds: int) -> str:
     return "" if seeds >= FEWEST_SEEDS else f", fewer than the {FEWEST_SEEDS} that are wanted: a first look"
-
-
-def sentences(found: Sequence[Answer]) -> str:
-    """A line for each question, with an answer for each of its pairs."""
-    lines = []
-    for question in dict.fromkeys(answer.question for answer in found):
-        said = "; ".join(sentence(answer) for answer in found if answer.question == question)
-        lines.append(f"- **{question.text}** ({question.measured.title}) {said}.")
-    return "\n".join(lines)
-
-
-def sentence(answer: Answer) -> str:
-    says = {"better": "better than", "worse": "worse than", "the same": "the same as", "undecided": "not told apart from"}
-    return f"*{answer.first.key}* is **{says[answer.verdict]}** *{answer.second.key}* [{interval(answer.difference)}]"
-
-
-def interval(difference: Difference) -> str:
-    if not math.isfinite(difference.low):
-        return f"{difference.mean:+.3f}, one seed"
-    return f"{difference.mean:+.3f}, {difference.low:+.3f} … {difference.high:+.3f}"
 
 
 def earlier_pilot(found: Sequence[Answer]) -> str:
@@ -206,18 +187,6 @@ def across_worlds(findings: Findings) -> str:
     )
 
 
-def differences_table(found: Sequence[Answer]) -> str:
-    lines = ["| measure | first | second | difference [95 %] | p, corrected | verdict | seeds needed |", "| --- " * 7 + "|"]
-    for answer in found:
-        needed = seeds_for(answer) if answer.difference.seeds > 1 else 0
-        told = f"over {MOST_SEEDS}" if needed > MOST_SEEDS else str(needed) if needed else "–"
-        lines.append(
-            f"| {answer.question.measured.title} | {answer.first.key} | {answer.second.key} | {interval(answer.difference)} | "
-            f"{answer.corrected:.3f} | {answer.verdict} | {told} |"
-        )
-    return "\n".join(lines)
-
-
 def worlds_table(findings: Findings) -> str:
     """Refocusing minus the others in every world."""
     columns = [f"{world.name}: {findings.explained[world.name]:.0%}" for world in WORLDS]
@@ -228,27 +197,6 @@ def worlds_table(findings: Findings) -> str:
     return "\n".join(lines)
 
 
-def means_table(variants: Sequence[Variant], results: Results) -> str:
-    """Mean ± deviation over the seeds of every measure; the drawn clips' own where it has a meaning for them."""
-    titles = [f"{variant.title} (`{variant.key}`)" for variant in variants]
-    lines = ["| measure | " + " | ".join([*titles, "*drawn clips*"]) + " |", "| --- " * (2 + len(variants)) + "|"]
-    for name, found in MEASURES.items():
-        cells = [spread([run[name] for run in results[variant.key]]) for variant in variants]
-        drawn = spread([run[name] for run in results[DRAWN]]) if name in results[DRAWN][0] else ""
-        arrow = "↑" if found.better > 0 else "↓"
-        lines.append(f"| {found.title} {arrow} | " + " | ".join([*cells, drawn]) + " |")
-    return "\n".join(lines)
-
-
-def spread(values: Sequence[float]) -> str:
-    deviation = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{deviation}"
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
 def shares_told() -> str:
     told = {"S3": "by the voice alone", "S4": "with a pose"}
     return ", ".join(f"{share:.0%} of them {told[state]}" for state, share in STATES.items())
@@ -257,7 +205,6 @@ def shares_told() -> str:
 def method(findings: Findings, keypoints: Keypoints) -> str:
     budget = keypoints.budget
     trainings = len(keypoints.jobs(1))
-    measures_told = "\n".join(f"| {found.title} | {found.what} | {found.worth:g} |" for found in MEASURES.values())
     worlds_told = ", ".join(f"*{w.name}* {w.voice_share:g} ({findings.explained[w.name]:.0%})" for w in WORLDS)
     return f"""The right hand, the mouth and the left hand of `apoavatar_core/gestures` are three tokens of a latent frame: wrists
 in arm lengths from their shoulder, the mouth's opening and width, {budget.frames} frames at {FPS} a second. A DiT of {LAYERS}
@@ -285,6 +232,4 @@ Without `--seeds` a pilot of {PILOT} seeds tells how many it takes: a paired t t
 those of the pilot count with the others. "Seeds needed" in the table is what the seeds of this page ask for. Intervals:
 percentiles of {RESAMPLES:,} bootstrap samples of seeds. p: Student's paired t.
 
-| measure | what it is | worth noticing |
-| --- | --- | --- |
-{measures_told}"""
+{told(MEASURES)}"""

@@ -16,13 +16,13 @@ import torch
 
 from ...files import write_whole
 from ...training.draws import Purpose, random_numbers
+from ..variants import ALL, REFOCUSING, TABLE_4, Variant
 from .latents import latents_of
 from .measuring import drawn_measures, measure
 from .modes import BORROWED, FREE, HARD, MODES, REFOCUSED, Exam, hands_loss, make, make_exam
 from .network import KeypointDiT
 from .questions import seeds_wanted
 from .training import Budget, School, train
-from .variants import ALL, REFOCUSING, TABLE_4, Variant
 from .voices import Voices, kept_voices
 from .world import MAIN, WORLDS, World, explained_share, hand_speed, perform_all
 
@@ -30,9 +30,9 @@ CORE = Path(__file__).resolve().parents[2]
 MADE_OF = (
     "adapters", "gestures", "conditioning/voice.py", "evaluation/measures.py", "evaluation/keypoints/latents.py",
     "evaluation/keypoints/measuring.py", "evaluation/keypoints/modes.py", "evaluation/keypoints/network.py",
-    "evaluation/keypoints/training.py", "evaluation/keypoints/variants.py", "evaluation/keypoints/voices.py",
+    "evaluation/keypoints/training.py", "evaluation/keypoints/voices.py",
     "evaluation/keypoints/world.py", "flow_matching.py", "grid.py", "hearing.py", "log_mel.py", "loudness.py", "refocusing.py",
-    "synthetic/motion.py", "synthetic/speech.py", "training/draws.py", "training/pose_schemes.py",
+    "evaluation/variants.py", "synthetic/motion.py", "synthetic/speech.py", "training/draws.py", "training/pose_schemes.py",
     "training/states.py",
 )  # fmt: skip
 """The code that a result follows from; where it changes, all is made anew."""

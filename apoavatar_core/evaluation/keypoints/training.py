@@ -19,9 +19,9 @@ from ...flow_matching import flow_matching_loss, interpolate, sample_sigma
 from ...training.draws import Purpose, random_numbers, random_tensors
 from ...training.pose_schemes import draw_pose_gate
 from ...training.states import draw_state
+from ..variants import Variant, controlled
 from .latents import Latents, gates_of
 from .network import KeypointDiT, new_network
-from .variants import Variant, controlled
 from .voices import Voices
 from .world import Performances
 

@@ -8,8 +8,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from ...adapters.interaction import InteractionScheme
-from ...training.pose_schemes import PoseScheme
+from ..adapters.interaction import InteractionScheme
+from ..training.pose_schemes import PoseScheme
 
 
 class GateControl(str, Enum):
