@@ -157,12 +157,18 @@ def ablate_keypoints(arguments: argparse.Namespace) -> None:
 
 
 def ablate_pixels(arguments: argparse.Namespace) -> None:
-    from . import evidence
-    from .ablation import Ablation
+    use_comfyui()
+    from .pixels.page import write_page
+    from .pixels.runs import Pixels, run_all
 
-    ablation = Ablation(arguments.config, arguments.runs, arguments.seeds or PIXEL_SEEDS, arguments.clips)
-    network = load_keypoint_network(arguments.pose_model)
-    evidence.run(ablation, tuple(arguments.share), arguments.out, network, lambda text: print(text, flush=True))
+    seeds = arguments.seeds or PIXEL_SEEDS
+    pixels = Pixels(arguments.config, arguments.runs / "pixels", seeds, arguments.clips, arguments.pose_model)
+    results = run_all(pixels, tuple(arguments.share), lambda text: print(text, flush=True))
+    if results is None:
+        print("done; when the other shares are too, the same command without --share writes the page")
+        return
+    write_page(arguments.out, pixels, results)
+    print(f"wrote {arguments.out}")
 
 
 def measure_losses(arguments: argparse.Namespace) -> None:

@@ -10,6 +10,9 @@ import numpy as np
 from .questions import MOST_SEEDS, Answer, Measure, Results
 from .statistics import Difference
 from .variants import Variant
+ARROWS = {+1: " ↑", -1: " ↓", 0: ""}
+"""Which way is better."""
+
 
 def sentences(found: Sequence[Answer]) -> str:
     """A line for each question, with an answer for each of its pairs."""
@@ -55,8 +58,7 @@ def means_table(
     lines = ["| measure | " + " | ".join(columns) + " |", "| --- " * (1 + len(columns)) + "|"]
     for name, found in measures.items():
         cells = [spread([run[name] for run in runs]) if name in runs[0] else "" for runs in columns.values()]
-        arrow = "↑" if found.better > 0 else "↓"
-        lines.append(f"| {found.title} {arrow} | " + " | ".join(cells) + " |")
+        lines.append(f"| {found.title}{ARROWS[found.better]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -44,12 +44,15 @@ class SamplingSettings:
 class TinyGenerator:
     """Films of the tiny preset, made by calling the nodes one after the other as the shipped workflow does.
 
-    run: the folder of a training run, whose diffusion model and adapter take the place of the preset's. presets: a folder whose
-    files take the place of the pack's, as in `files_in`.
+    trained: a diffusion model and an adapter that take the place of the preset's. presets: a folder whose files take the place
+    of the pack's, as in `files_in`.
     """
 
     def __init__(
-        self, settings: SamplingSettings = SamplingSettings(), run: Path | None = None, presets: Path | None = None
+        self,
+        settings: SamplingSettings = SamplingSettings(),
+        trained: tuple[Path, Path] | None = None,
+        presets: Path | None = None,
     ):
         self.settings = settings
         self.nodes = nodes_with_pack()
@@ -57,8 +60,8 @@ class TinyGenerator:
         self.model, self.clip, self.vae, self.audio_encoder = loaded.result
         if presets:
             self.model, self.clip, self.vae = load_preset(presets)
-        if run:
-            self.model = model_of(run)
+        if trained:
+            self.model = load_model(*trained)
 
     @torch.inference_mode()
     def __call__(self, clip: Clip, seed: int) -> dict[str, np.ndarray]:
@@ -172,17 +175,15 @@ def load_preset(presets: Path) -> tuple:
     from ..comfyui import loading
 
     files = files_in(presets)
-    model = loading.apply_adapter(loading.load_diffusion_model(files["dit"]), files["adapter"])
+    model = load_model(files["dit"], files["adapter"])
     return model, loading.load_text_encoder(files["text_encoder"]), loading.load_vae(files["vae"])
 
 
-def model_of(run: Path):
-    """MODEL with the diffusion model and the adapter that a training run wrote into its folder."""
+def load_model(dit: Path, adapter: Path):
+    """MODEL of a diffusion model's file with an adapter on it."""
     from ..comfyui import loading
 
-    return loading.apply_adapter(
-        loading.load_diffusion_model(run / "diffusion_model.safetensors"), run / "adapter.safetensors"
-    )
+    return loading.apply_adapter(loading.load_diffusion_model(dit), adapter)
 
 
 def image_of(frames: np.ndarray) -> torch.Tensor:

@@ -19,8 +19,8 @@ Results = Mapping[str, Sequence[Mapping[str, float]]]
 class Measure:
     """What a measure is called, which way is better, and from what difference on anybody would care.
 
-    title: of a column; better: +1 where more is better, −1 where less is; worth: the smallest difference that anybody would
-    care about; what: in a sentence.
+    title: of a column; better: +1 where more is better, −1 where less is, 0 where neither is and nothing is asked; worth: the
+    smallest difference that anybody would care about; what: in a sentence.
     """
 
     title: str

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apoavatar_core.checkpoints import presets
 from apoavatar_core.evaluation import measures
-from apoavatar_core.evaluation.ablation import COLUMNS, TABLE_4, Ablation
-from apoavatar_core.evaluation.evidence import comparison, table, verdicts
+from apoavatar_core.evaluation import variants as v
 from apoavatar_core.evaluation.frechet import film_features, frechet_distance
+from apoavatar_core.evaluation.pixels import questions
 from apoavatar_core.pose import PersonKeypoints, load_keypoint_network
 from apoavatar_core.synthetic import synthesize_clip
 
@@ -250,62 +248,19 @@ def test_blurred_films_are_farther_from_drawn_ones_than_other_films() -> None:
     assert frechet_distance(drawn, same) < 1e-6 < frechet_distance(drawn, blurred)
 
 
-# --- ablations
+# --- evidence in pixels
 
 
-def test_the_verdict_names_what_exceeds_the_deviations() -> None:
-    def runs(hand_r: float, onset: float) -> list[dict[str, float]]:
-        return [dict.fromkeys(COLUMNS, 1.0 + noise) | {"hand_r": hand_r + noise, "onset_frames": onset + noise}
-                for noise in (-0.01, 0.0, 0.01)]  # fmt: skip
-
-    results = {variant.key: runs(0.1, 3.0) for variant in TABLE_4} | {TABLE_4[-1].key: runs(0.5, 4.0)}
-    better, worse, undecided = comparison(TABLE_4[-1], TABLE_4[0], results)
-    assert (better, worse) == (["hand r"], ["onset"])
-    assert undecided == ["mouth r", "quiet motion", "HKC", "identity ΔE", "Fréchet"]
-    assert comparison(TABLE_4[0], TABLE_4[-1], results)[:2] == (["onset"], ["hand r"])
-    # The last row against each of three others in seven columns, and two of those against the first.
-    said = verdicts(TABLE_4, results)
-    assert "holds in 3 of 35 comparisons, the opposite in 3, and 29 are undecided" in said
-    lines = table(TABLE_4, results, {"drawn clips": dict.fromkeys(COLUMNS, 2.0)}).splitlines()
-    assert len(lines) == 7 and len({line.count("|") for line in lines}) == 1
-    assert "| 0.50 ± 0.01 |" in lines[5] and "| 2.00 |" in lines[6]
-
-
-def test_each_variant_of_the_tables_is_trained_once() -> None:
-    ablation = Ablation(Path("config.yaml"), Path("runs"), seeds=3, clips=8)
-    assert len(ablation.variants) == 7
-    assert len({ablation.folder(variant, seed) for variant in ablation.variants for seed in range(3)}) == 21
-
-
-class Filming(Exception):
-    """Films are made anew."""
-
-
-class WithoutFilms(Ablation):
-    def films(self, variant, seed):
-        raise Filming
-
-
-@pose_network
-def test_measures_are_kept_until_what_made_them_changes(tmp_path: Path) -> None:
-    ablation, variant = WithoutFilms(tmp_path / "config.yaml", tmp_path, seeds=1, clips=2), TABLE_4[3]
-    network = load_keypoint_network(presets.TINY_POSE)
-    folder = ablation.folder(variant, 0)
-    folder.mkdir()
-    adapter = folder / "adapter.safetensors"
-    adapter.write_bytes(b"trained")
-
-    def keep() -> None:
-        made_by = ablation.makers(variant, 0, network)
-        (folder / "measures_2.json").write_text(json.dumps({"mouth_r": 0.5, "made_by": made_by}))
-
-    keep()
-    assert ablation.measure(variant, 0, network) == {"mouth_r": 0.5}
-    adapter.write_bytes(b"trained longer")
-    with pytest.raises(Filming):
-        ablation.measure(variant, 0, network)
-    keep()
-    with torch.no_grad():
-        network.head.bias += 1
-    with pytest.raises(Filming):
-        ablation.measure(variant, 0, network)
+def test_answers_follow_from_the_numbers() -> None:
+    """A measure that is one deviation worth noticing better for the first of every pair is better in every answer."""
+    ranks = {v.REFOCUSING.key: 3, v.FRAME_WISE.key: 2, v.AUDIO_DIT.key: 2, v.TEMPORAL.key: 2, v.NO_PLACES.key: 2}
+    results = {
+        variant.key: [
+            {name: measure.better * measure.worth * (10 * ranks.get(variant.key, 0) + noise)
+             for name, measure in questions.MEASURES.items()}
+            for noise in (0.001 * ranks.get(variant.key, 0), 0.0, 0.002)
+        ]
+        for variant in v.ALL
+    }  # fmt: skip
+    found = questions.answers(results)
+    assert len(found) == questions.COMPARISONS and {answer.verdict for answer in found} == {"better"}
