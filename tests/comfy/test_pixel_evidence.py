@@ -142,13 +142,13 @@ def test_variants_are_trained_measured_once_and_written_down(pixels, comfyui_fol
     from apoavatar_core.evaluation.pixels import page, runs
 
     monkeypatch.setenv("COMFYUI_PATH", str(comfyui_folder))
-    monkeypatch.setattr(runs, "ALL", (v.CLIP, v.SHUFFLED, v.REFOCUSING))
+    monkeypatch.setattr(runs, "ALL", (v.CLIP, v.REFOCUSING))
     said: list[str] = []
-    # Process 1 of 3 does the second of three runs, and no page.
-    assert runs.run_all(pixels, (1, 3), said.append) is None
-    assert said == ["run 2/3: shuffled_0"]
+    # Process 1 of 2 does the second of two runs, and no page.
+    assert runs.run_all(pixels, (1, 2), said.append) is None
+    assert said == ["run 2/2: refocusing_0"]
     results = runs.run_all(pixels, (0, 1), said.append)
-    assert {key: len(found) for key, found in results.items()} == {"clip": 1, "shuffled": 1, "refocusing": 1}
+    assert {key: len(found) for key, found in results.items()} == {"clip": 1, "refocusing": 1}
     assert set(results["clip"][0]) == set(questions.MEASURES)
     assert pixels.first_film(v.CLIP, 0).shape == (FRAMES, SIDE, SIDE, 3)
 
