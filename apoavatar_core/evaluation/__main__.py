@@ -106,6 +106,8 @@ def main() -> None:
         commands[arguments.command](arguments)
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def measure_gestures(arguments: argparse.Namespace) -> None:
@@ -140,6 +142,8 @@ def measure_voices(arguments: argparse.Namespace) -> None:
 
 
 def ablate(arguments: argparse.Namespace) -> None:
+    if arguments.part is None:
+        pixels_of(arguments)  # what is missing is said before the hour that keypoints take
     if arguments.part in (None, KEYPOINTS):
         ablate_keypoints(arguments)
     if arguments.part in (None, PIXELS):
@@ -156,13 +160,26 @@ def ablate_keypoints(arguments: argparse.Namespace) -> None:
     print(f"wrote {arguments.out}")
 
 
-def ablate_pixels(arguments: argparse.Namespace) -> None:
+def pixels_of(arguments: argparse.Namespace):
+    """What is compared in pixels.
+
+    Raises:
+        ValueError: there is nothing to learn from, or too little to measure with.
+    """
     use_comfyui()
-    from .pixels.page import write_page
-    from .pixels.runs import Pixels, run_all
+    from .pixels.runs import Pixels
 
     seeds = arguments.seeds or PIXEL_SEEDS
     pixels = Pixels(arguments.config, arguments.runs / "pixels", seeds, arguments.clips, arguments.pose_model)
+    pixels.prepared  # reads the headers of all clips
+    return pixels
+
+
+def ablate_pixels(arguments: argparse.Namespace) -> None:
+    pixels = pixels_of(arguments)
+    from .pixels.page import write_page
+    from .pixels.runs import run_all
+
     results = run_all(pixels, tuple(arguments.share), lambda text: print(text, flush=True))
     if results is None:
         print("done; when the other shares are too, the same command without --share writes the page")

@@ -10,6 +10,7 @@ import numpy as np
 from .questions import MOST_SEEDS, Answer, Measure, Results
 from .statistics import Difference
 from .variants import Variant
+
 ARROWS = {+1: " ↑", -1: " ↓", 0: ""}
 """Which way is better."""
 
@@ -17,9 +18,9 @@ ARROWS = {+1: " ↑", -1: " ↓", 0: ""}
 def sentences(found: Sequence[Answer]) -> str:
     """A line for each question, with an answer for each of its pairs."""
     lines = []
-    for question in dict.fromkeys(answer.question for answer in found):
+    for question, measured in dict.fromkeys((answer.question, answer.measured) for answer in found):
         said = "; ".join(sentence(answer) for answer in found if answer.question == question)
-        lines.append(f"- **{question.text}** ({question.measured.title}) {said}.")
+        lines.append(f"- **{question.text}** ({measured.title}) {said}.")
     return "\n".join(lines)
 
 
@@ -40,7 +41,7 @@ def differences_table(found: Sequence[Answer]) -> str:
         needed = answer.seeds_needed if answer.difference.seeds > 1 else 0
         told = f"over {MOST_SEEDS}" if needed > MOST_SEEDS else str(needed) if needed else "–"
         lines.append(
-            f"| {answer.question.measured.title} | {answer.first.key} | {answer.second.key} | {interval(answer.difference)} | "
+            f"| {answer.measured.title} | {answer.first.key} | {answer.second.key} | {interval(answer.difference)} | "
             f"{answer.corrected:.3f} | {answer.verdict} | {told} |"
         )
     return "\n".join(lines)

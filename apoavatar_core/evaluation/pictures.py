@@ -42,12 +42,12 @@ def forest(answers: Sequence[Answer]) -> np.ndarray:
     draw.line([x(0), ROW * FINENESS / 2, x(0), bottom], FAINT, FINENESS)
     for row, answer in enumerate(answers):
         y = (row + 1) * ROW * FINENESS
-        text = f"{answer.question.measured.title}: {answer.first.key} - {answer.second.key}"
+        text = f"{answer.measured.title}: {answer.first.key} - {answer.second.key}"
         draw.text((8 * FINENESS, y), text, INK, font, anchor="lm")
         low, high = sorted(_interval(answer))
         colour = COLOURS[answer.verdict]
         draw.line([x(low), y, x(high), y], colour, 3 * FINENESS)
-        dot = x(answer.difference.mean * answer.question.measured.better / answer.question.measured.worth)
+        dot = x(answer.difference.mean * answer.measured.better / answer.measured.worth)
         draw.ellipse([dot - 4 * FINENESS, y - 4 * FINENESS, dot + 4 * FINENESS, y + 4 * FINENESS], fill=colour)
     draw.text((x(-reach), bottom + ROW * FINENESS / 2), "worse", INK, font, anchor="lm")
     draw.text((x(reach), bottom + ROW * FINENESS / 2), "better", INK, font, anchor="rm")
@@ -56,7 +56,7 @@ def forest(answers: Sequence[Answer]) -> np.ndarray:
 
 def _interval(answer: Answer) -> tuple[float, float]:
     """In multiples of what is worth noticing, above 0 where the first is better."""
-    factor = answer.question.measured.better / answer.question.measured.worth
+    factor = answer.measured.better / answer.measured.worth
     return answer.difference.low * factor, answer.difference.high * factor
 
 

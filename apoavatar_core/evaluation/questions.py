@@ -31,13 +31,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Question:
-    """text: what is asked; measure: the name of what is `measured`; pairs: the first of each is asked to be better than the
-    second.
-    """
+    """text: what is asked; measure: the name of a measure; pairs: the first of each is asked to be better than the second."""
 
     text: str
     measure: str
-    measured: Measure
     pairs: tuple[tuple[Variant, Variant], ...]
 
 
@@ -46,6 +43,7 @@ class Answer:
     """One pair of a question: first − second, p corrected for all comparisons that were made with it, and what follows."""
 
     question: Question
+    measured: Measure
     first: Variant
     second: Variant
     difference: Difference
@@ -57,7 +55,7 @@ class Answer:
         """ "better" or "worse", "the same" where no difference is worth noticing, or "undecided"; for all comparisons
         together.
         """
-        measured, found = self.question.measured, self.difference
+        measured, found = self.measured, self.difference
         if self.corrected < LEVEL:
             return "better" if found.mean * measured.better > 0 else "worse"
         return "the same" if found.within(measured.worth, LEVEL / self.comparisons) else "undecided"
@@ -67,19 +65,22 @@ class Answer:
         """How many seeds it takes to see a difference that is worth noticing, as far as these seeds tell its deviation; more than
         `MOST_SEEDS` where it takes more.
         """
-        return seeds_needed(self.question.measured.worth, self.difference.deviation, self.comparisons, MOST_SEEDS + 1)
+        return seeds_needed(self.measured.worth, self.difference.deviation, self.comparisons, MOST_SEEDS + 1)
 
 
 def comparisons_of(questions: Sequence[Question]) -> int:
     return sum(len(question.pairs) for question in questions)
 
 
-def answers_to(questions: Sequence[Question], results: Results) -> list[Answer]:
-    """The answers of all questions, in their order."""
+def answers_to(questions: Sequence[Question], measures: Mapping[str, Measure], results: Results) -> list[Answer]:
+    """The answers of all questions, in their order; measures: by their names."""
     asked = [(question, *pair) for question in questions for pair in question.pairs]
     found = [difference_of(question.measure, first, second, results) for question, first, second in asked]
     corrected = holm([difference.p for difference in found])
-    return [Answer(*ask, difference, p, len(asked)) for ask, difference, p in zip(asked, found, corrected)]
+    return [
+        Answer(question, measures[question.measure], *pair, difference, p, len(asked))
+        for (question, *pair), difference, p in zip(asked, found, corrected)
+    ]
 
 
 def difference_of(measure: str, first: Variant, second: Variant, results: Results) -> Difference:

@@ -109,6 +109,21 @@ def test_a_backbone_that_rests_is_measured_from_its_own_file(pixels, tmp_path) -
 # --- what is measured
 
 
+def test_one_clip_has_no_other_voice(pixels) -> None:
+    with pytest.raises(ValueError, match="--clips: give two or more"):
+        replace(pixels, clips=1)
+
+
+def test_clips_that_are_missing_are_said_before_anything_runs(pixels, tmp_path) -> None:
+    from apoavatar_core.evaluation import __main__ as command
+
+    config = tmp_path / "none.yaml"
+    config.write_text(yaml.safe_dump(SMALLEST | {"data": str(tmp_path / "nowhere"), "run": "unused"}))
+    with pytest.raises(ValueError, match="nowhere holds no prepared clips"):
+        command.ablate(command.arguments_of(["ablate", "--config", str(config), "--runs", str(tmp_path / "runs")]))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_another_voice_is_that_of_the_clip_beside_it(pixels) -> None:
     """It costs as much as the same clips with their voices exchanged."""
     from apoavatar_core.evaluation.losses import Case, clip_losses, load_model

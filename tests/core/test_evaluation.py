@@ -16,6 +16,7 @@ from apoavatar_core.evaluation import measures
 from apoavatar_core.evaluation import variants as v
 from apoavatar_core.evaluation.frechet import film_features, frechet_distance
 from apoavatar_core.evaluation.pixels import questions
+from apoavatar_core.evaluation.questions import answers_to
 from apoavatar_core.pose import PersonKeypoints, load_keypoint_network
 from apoavatar_core.synthetic import synthesize_clip
 
@@ -262,5 +263,5 @@ def test_answers_follow_from_the_numbers() -> None:
         ]
         for variant in v.ALL
     }  # fmt: skip
-    found = questions.answers(results)
+    found = answers_to(questions.QUESTIONS, questions.MEASURES, results)
     assert len(found) == questions.COMPARISONS and {answer.verdict for answer in found} == {"better"}

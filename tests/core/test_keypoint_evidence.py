@@ -31,7 +31,7 @@ from apoavatar_core.evaluation.keypoints.world import (
     perform_all,
 )
 from apoavatar_core.evaluation.page_parts import KEYPOINTS, PIXELS, write_part
-from apoavatar_core.evaluation.questions import MOST_SEEDS
+from apoavatar_core.evaluation.questions import MOST_SEEDS, Answer, answers_to
 from apoavatar_core.gestures import frame_loudness
 
 SMALLEST = training.Budget(steps=2, batch=3, frames=13, performances=4)
@@ -251,15 +251,19 @@ def results_of(effects: dict[str, float], seeds: int = 20) -> dict[str, list[dic
     return found | {"drawn": found["refocusing"]}
 
 
+def answers(results: dict[str, list[dict[str, float]]]) -> list[Answer]:
+    return answers_to(questions.QUESTIONS, columns.MEASURES, results)
+
+
 def test_verdicts_follow_from_the_numbers() -> None:
     effects = {"refocusing": 3.0, "temporal": 3.0, "clip": 1.0, "none": 4.0}
-    by_pair = {(a.question.measure, a.first.key, a.second.key): a.verdict for a in questions.answers(results_of(effects))}
+    by_pair = {(a.question.measure, a.first.key, a.second.key): a.verdict for a in answers(results_of(effects))}
     assert by_pair["free_hand_r", "refocusing", "none"] == "worse"
     assert by_pair["free_hand_r", "refocusing", "clip"] == "better"
     assert by_pair["misfit_distance", "refocusing", "clip"] == "better"
     assert by_pair["free_hand_r", "refocusing", "temporal"] == "the same"
     assert len(by_pair) == questions.COMPARISONS
-    few = questions.answers(results_of({}, seeds=2))
+    few = answers(results_of({}, seeds=2))
     assert "undecided" in {answer.verdict for answer in few} and not {"better", "worse"} & {answer.verdict for answer in few}
     narrow = statistics.paired_difference([0.1, -0.1, 0.1, -0.1], [0.0] * 4)
     # Deviation 0.115, t of 3 degrees of freedom 3.18: the interval ends at 0.184.
@@ -420,5 +424,7 @@ def test_the_command_makes_the_part_that_it_is_asked_for_or_all(words, monkeypat
     made = []
     for part in (KEYPOINTS, PIXELS):
         monkeypatch.setattr(command, f"ablate_{part}", lambda arguments, part=part: made.append(part))
+    monkeypatch.setattr(command, "pixels_of", lambda arguments: made.append("looked"))
     command.ablate(command.arguments_of(["ablate", *words]))
-    assert made == list(words or (KEYPOINTS, PIXELS))
+    # What is missing in pixels is said before the hour that keypoints take.
+    assert made == list(words) or ["looked", KEYPOINTS, PIXELS]

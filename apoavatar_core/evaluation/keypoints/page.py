@@ -14,13 +14,13 @@ from ..answers_page import counted, differences_table, interval, means_table, se
 from ..page_parts import KEYPOINTS, write_part
 from ..panels import panels, write_png
 from ..presenter import write_report
-from ..questions import MOST_SEEDS, Answer, Results, difference_of
+from ..questions import MOST_SEEDS, Answer, Results, answers_to, difference_of
 from ..statistics import LEVEL, POWER, RESAMPLES, Difference
 from ..variants import Variant
 from .columns import MEASURES
 from .modes import BORROWED, FREE, HARD, MODES, STEPS
 from .network import HEADS, LAYERS, WIDTH
-from .questions import COMPARISONS, FEWEST_SEEDS, answers
+from .questions import COMPARISONS, FEWEST_SEEDS, QUESTIONS
 from .runs import PILOT, TRACKS_OF, Keypoints
 from .training import STATES
 from .voices import FPS
@@ -44,7 +44,7 @@ class Findings:
 
     @property
     def answers(self) -> list[Answer]:
-        return answers(self.results[MAIN.name])
+        return answers_to(QUESTIONS, MEASURES, self.results[MAIN.name])
 
     @property
     def drawn(self) -> dict[str, Sequence[Mapping[str, float]]]:

@@ -13,17 +13,35 @@ from .. import variants as v
 from ..answers_page import counted, differences_table, means_table, sentences, told
 from ..page_parts import PIXELS, write_part
 from ..panels import panels, write_png
-from ..questions import Results
+from ..questions import Results, answers_to
 from ..statistics import LEVEL
 from .measuring import measure_films, measure_losses
-from .questions import COMPARISONS, MEASURES, answers
+from .questions import COMPARISONS, MEASURES, QUESTIONS
 from .runs import FIRST_WEIGHTS, STEPS, Pixels
+
+MODES = """### The modes
+
+One voice, every sixth frame under the waveform, with the gate's keep weight in orange, made by the shipped workflows
+(`python workflows/make_pictures.py`). By the voice alone:
+
+![Pose-free: mouth and hands by the voice alone](demo.jpg)
+
+A given pose as it is, and the same pose refocused by the voice, so that it acts less where the voice is quiet:
+
+![Hard: the given pose](hard.jpg)
+![Refocused: the given pose where the voice is loud](refocused.jpg)
+
+Without a portrait:
+
+![Reference-free: a person of words](reference_free.jpg)
+
+How well each of them follows voice, pose and portrait is measured in the [model card](model_card.md)."""
 
 
 def write_page(path: Path, pixels: Pixels, results: Results) -> None:
     """Write the part of the page, and its pictures beside it."""
     names = {name: path.with_name(f"{path.stem}_{name}.png") for name in ("pixels", "refocusing")}
-    write_png(names["pixels"], pictures.forest(answers(results)))
+    write_png(names["pixels"], pictures.forest(answers_to(QUESTIONS, MEASURES, results)))
     first = pixels.held_out_clips[0]
     speeds = {
         variant.title: presenter.watch(pixels.network, pixels.first_film(variant, 0)).hand_speeds
@@ -56,31 +74,13 @@ def part(
     names: Mapping[str, str],
 ) -> str:
     """The part in Markdown."""
-    found = answers(results)
-    seconds, runs = pixels.training_seconds(), len(pixels.runs())
-    config = pixels.config.name
+    found = answers_to(QUESTIONS, MEASURES, results)
     return f"""## In pixels
 
 The shipped model in its four modes, and the paper's ablations in miniature, on the synthetic presenter, whose voice, pose and
 colours are known.
 
-### The modes
-
-One voice, every sixth frame under the waveform, with the gate's keep weight in orange, made by the shipped workflows
-(`python workflows/make_pictures.py`). By the voice alone:
-
-![Pose-free: mouth and hands by the voice alone](demo.jpg)
-
-A given pose as it is, and the same pose refocused by the voice, so that it acts less where the voice is quiet:
-
-![Hard: the given pose](hard.jpg)
-![Refocused: the given pose where the voice is loud](refocused.jpg)
-
-Without a portrait:
-
-![Reference-free: a person of words](reference_free.jpg)
-
-How well each of them follows voice, pose and portrait is measured in the [model card](model_card.md).
+{MODES}
 
 ### Answers
 
@@ -111,20 +111,29 @@ Loudness (grey) and hand speed (red, open where no hand was seen) of the first h
 
 ### How the variants were compared
 
-Every variant is a new adapter on the shipped backbone, whose own adapter was left out, trained as
+{method(pixels)}
+"""
+
+
+def method(pixels: Pixels) -> str:
+    """How it was done, and with which commands."""
+    seconds, runs = pixels.training_seconds(), len(pixels.runs())
+    config, made, clips = pixels.config.name, pixels.prepared.settings, len(pixels.prepared.paths)
+    return f"""Every variant is a new adapter on the shipped backbone, whose own adapter was left out, trained as
 [`{config}`](../apoavatar_core/training/configs/{config}) says. The variants of a seed share clips, states, noise, σ and first
 weights; the controls see copies of the clips whose p of Eq. 4 was changed. Each made {pixels.clips} held-out clips from portrait
 and voice alone, in {STEPS} steps, with the same noise, and predicted the same noisy latents of them. The backbone had learned
 with refocusing and frame-wise interaction before, beside an adapter of its own. p: Student's paired t. Intervals: percentiles
 of bootstrap samples of seeds, too narrow where seeds are few (of three they are the least and the largest difference), so the
-verdict does not ask them. This part is written by
+verdict does not ask them. They learn from {clips} clips, and this part is written by
 
 ```
+python -m apoavatar_core.tiny clips --out runs/clips --clips {clips} --frames {made.frames}
+python -m apoavatar_core.training prepare runs/clips --out {pixels.training.data.as_posix()}
 python -m apoavatar_core.evaluation ablate pixels --seeds {pixels.seeds} --clips {pixels.clips}
 ```
 
 (`--share 0 2` and `--share 1 2` split the runs between two processes.) One training took {seconds:.0f} s beside another on the
 machine that ran it, all {runs} together {runs * seconds / 3600:.1f} hours of one core, without what measures them.
 
-{told(MEASURES)}
-"""
+{told(MEASURES)}"""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .. import variants as v
-from ..questions import Answer, Measure, Question, Results, answers_to, comparisons_of
-from ..variants import Variant
+from ..questions import Measure, Question, comparisons_of
 
 MEASURES = {
     "mouth_r": Measure("mouth r", +1, 0.05, "correlation of mouth opening and speech envelope at a lag of at most one frame"),
@@ -31,61 +30,51 @@ MEASURES = {
 }  # fmt: skip
 """Films are made by portrait and voice alone."""
 
-
-def ask(text: str, measure: str, *pairs: tuple[Variant, Variant]) -> Question:
-    return Question(text, measure, MEASURES[measure], pairs)
-
-
 QUESTIONS = (
-    ask(
+    Question(
         "Does refocusing make pose-free gestures follow the voice better?",
         "hand_r",
-        (v.REFOCUSING, v.NONE), (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL),
+        ((v.REFOCUSING, v.NONE), (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL)),
     ),
-    ask(
+    Question(
         "Does it predict what moves better from the voice alone?",
         "free_loss",
-        (v.REFOCUSING, v.NONE), (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL), (v.TEMPORAL, v.CLIP),
+        ((v.REFOCUSING, v.NONE), (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL), (v.TEMPORAL, v.CLIP)),
     ),
-    ask(
+    Question(
         "Are hands seen better?",
         "hkc",
-        (v.REFOCUSING, v.NONE), (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL),
+        ((v.REFOCUSING, v.NONE), (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL)),
     ),
-    ask(
+    Question(
         "Does a pose that is given in every frame lose by it?",
         "hard_loss",
-        (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL),
+        ((v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL)),
     ),
-    ask(
+    Question(
         "Does it make refocused inference possible?",
         "refocused_loss",
-        (v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL),
+        ((v.REFOCUSING, v.CLIP), (v.REFOCUSING, v.TEMPORAL)),
     ),
-    ask(
+    Question(
         "Is it the voice's own loudness that does it?",
         "refocused_loss",
-        (v.REFOCUSING, v.SHUFFLED), (v.REFOCUSING, v.INVERTED), (v.REFOCUSING, v.ANOTHER),
+        ((v.REFOCUSING, v.SHUFFLED), (v.REFOCUSING, v.INVERTED), (v.REFOCUSING, v.ANOTHER)),
     ),
-    ask(
+    Question(
         "Does hearing frame by frame keep the mouth with the voice?",
         "mouth_r",
-        (v.FRAME_WISE, v.CLIP_WISE), (v.BOTH, v.AUDIO_DIT),
+        ((v.FRAME_WISE, v.CLIP_WISE), (v.BOTH, v.AUDIO_DIT)),
     ),
-    ask(
+    Question(
         "Does refining the audio predict the mouth better?",
         "mouth_loss",
-        (v.BOTH, v.FRAME_WISE), (v.BOTH, v.NO_PLACES), (v.AUDIO_DIT, v.CLIP_WISE),
+        ((v.BOTH, v.FRAME_WISE), (v.BOTH, v.NO_PLACES), (v.AUDIO_DIT, v.CLIP_WISE)),
     ),
-    ask(
+    Question(
         "Does it help where a pose is given?",
         "hard_loss",
-        (v.BOTH, v.FRAME_WISE), (v.BOTH, v.NO_PLACES),
+        ((v.BOTH, v.FRAME_WISE), (v.BOTH, v.NO_PLACES)),
     ),
-)  # fmt: skip
+)
 COMPARISONS = comparisons_of(QUESTIONS)
-
-
-def answers(results: Results) -> list[Answer]:
-    """The answers of all questions, in their order."""
-    return answers_to(QUESTIONS, results)

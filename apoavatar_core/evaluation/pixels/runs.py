@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ...comfyui.host import use_comfyui
 from ...data.clips import draw_bank
 from ...data.encoders import load_encoders
 from ...data.prepare import prepare
 from ...data.prepared import PreparedClips
 from ...data.sources import source_in
-from ...files import write_whole
+from ...files import whole_file, write_whole
 from ...pose import KeypointNetwork, load_keypoint_network
 from ...shares import share_of
 from ...synthetic import Clip, synthesize_clip
@@ -45,6 +44,9 @@ class Pixels:
 
     config: YAML of one training run, whose adapter, scheme, gate, seed and folder are replaced; folder: where runs and results go;
     seeds: of the training; clips: held-out ones that measure it; pose_model: the keypoint network that watches films.
+
+    Raises:
+        ValueError: there is one held-out clip alone.
     """
 
     config: Path
@@ -53,10 +55,18 @@ class Pixels:
     clips: int
     pose_model: Path
 
+    def __post_init__(self) -> None:
+        if self.clips < 2:
+            raise ValueError("--clips: give two or more, so that there is another clip's voice")
+
     @cached_property
     def training(self) -> TrainingConfig:
-        use_comfyui()
         return read_config(self.config)
+
+    @cached_property
+    def prepared(self) -> PreparedClips:
+        """The clips that training learns from."""
+        return PreparedClips(self.training.data)
 
     @cached_property
     def network(self) -> KeypointNetwork:
@@ -117,7 +127,8 @@ class Pixels:
                 return kept
         losses = measure_losses(*trained, self.held_out)
         films = self.films(variant, seed)
-        np.save(folder / FIRST_FILM, films[0])
+        with whole_file(folder / FIRST_FILM) as unfinished:
+            np.save(unfinished, films[0])
         found = measure_films(zip(self.held_out_clips, films), self.network) | losses
         write_report(path, found | {MADE_BY: made})
         return found
@@ -125,7 +136,7 @@ class Pixels:
     @cached_property
     def held_out_clips(self) -> list[Clip]:
         """As long, large and fast as the training's."""
-        made = PreparedClips(self.training.data).settings
+        made = self.prepared.settings
         return [
             synthesize_clip(number, frames=made.frames, size=made.width, fps=made.fps, held_out=True)
             for number in range(self.clips)
@@ -134,7 +145,7 @@ class Pixels:
     @cached_property
     def held_out(self) -> PreparedClips:
         """The same clips as training prepares them; kept."""
-        made, drawn = PreparedClips(self.training.data).settings, self.folder / f"held_out_{self.clips}"
+        made, drawn = self.prepared.settings, self.folder / f"held_out_{self.clips}"
         draw_bank(drawn, self.clips, made.frames, made.width, 1, made.fps, held_out=True)
         prepared = self.folder / f"held_out_{self.clips}_prepared"
         prepare(source_in(drawn), prepared, load_encoders())
