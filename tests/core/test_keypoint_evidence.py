@@ -427,4 +427,4 @@ def test_the_command_makes_the_part_that_it_is_asked_for_or_all(words, monkeypat
     monkeypatch.setattr(command, "pixels_of", lambda arguments: made.append("looked"))
     command.ablate(command.arguments_of(["ablate", *words]))
     # What is missing in pixels is said before the hour that keypoints take.
-    assert made == list(words) or ["looked", KEYPOINTS, PIXELS]
+    assert made == (list(words) or ["looked", KEYPOINTS, PIXELS])
