@@ -20,11 +20,13 @@ from ..synthetic import synthesize_clip
 from . import presenter
 from .long_films import LongFilmMaker
 from .made_by import made_by
-from .page_parts import KEYPOINTS, PARTS, PIXELS
+from .page_parts import KEYPOINTS, PARTS, PIXELS, PLAIN
 from .presenter_films import SamplingSettings, TinyGenerator, files_in
 from .verdicts import table
 
-ABLATION = REPOSITORY / "apoavatar_core" / "training" / "configs" / "ablation.yaml"
+CONFIGS = REPOSITORY / "apoavatar_core" / "training" / "configs"
+ABLATIONS = {PIXELS: CONFIGS / "ablation.yaml", PLAIN: CONFIGS / "ablation_plain.yaml"}
+"""One run's configuration of each part in pixels."""
 PIXEL_SEEDS = 3
 
 
@@ -63,7 +65,7 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     variants.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "evidence.md", metavar="FILE")
     variants.add_argument("--processes", type=positive, default=1, help="that train side by side in keypoints (default: 1)")
     variants.add_argument("--json", type=Path, metavar="FILE", help="write what was found in keypoints here")
-    variants.add_argument("--config", type=Path, default=ABLATION, metavar="CONFIG.yaml", help="one run's configuration in pixels")
+    variants.add_argument("--config", type=Path, metavar="CONFIG.yaml", help="one run's configuration in pixels or plain")
     variants.add_argument("--clips", type=positive, default=6, help="held-out clips in pixels (default: %(default)s)")
     variants.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N in pixels")
 
@@ -142,12 +144,17 @@ def measure_voices(arguments: argparse.Namespace) -> None:
 
 
 def ablate(arguments: argparse.Namespace) -> None:
-    if arguments.part is None:
-        pixels_of(arguments)  # what is missing is said before the hour that keypoints take
-    if arguments.part in (None, KEYPOINTS):
-        ablate_keypoints(arguments)
-    if arguments.part in (None, PIXELS):
-        ablate_pixels(arguments)
+    parts = [arguments.part] if arguments.part else PARTS
+    if arguments.config and arguments.part not in ABLATIONS:
+        raise ValueError(f"--config: name the part that it is for, {' or '.join(ABLATIONS)}")
+    if not arguments.part:  # what is missing is said before the hour that keypoints take
+        for part in ABLATIONS:
+            pixels_of(arguments, part)
+    for part in parts:
+        if part == KEYPOINTS:
+            ablate_keypoints(arguments)
+        else:
+            ablate_pixels(arguments, part)
 
 
 def ablate_keypoints(arguments: argparse.Namespace) -> None:
@@ -160,23 +167,26 @@ def ablate_keypoints(arguments: argparse.Namespace) -> None:
     print(f"wrote {arguments.out}")
 
 
-def pixels_of(arguments: argparse.Namespace):
-    """What is compared in pixels.
+def pixels_of(arguments: argparse.Namespace, part: str):
+    """What is compared in a part of the page that is about pixels.
 
     Raises:
-        ValueError: there is nothing to learn from, or too little to measure with.
+        ValueError: there is nothing to learn from, no backbone, or too little to measure with.
     """
     use_comfyui()
     from .pixels.runs import Pixels
 
-    seeds = arguments.seeds or PIXEL_SEEDS
-    pixels = Pixels(arguments.config, arguments.runs / "pixels", seeds, arguments.clips, arguments.pose_model)
+    config, seeds = arguments.config or ABLATIONS[part], arguments.seeds or PIXEL_SEEDS
+    pixels = Pixels(config, arguments.runs / part, seeds, arguments.clips, arguments.pose_model)
     pixels.prepared  # reads the headers of all clips
+    backbone = pixels.training.backbone.file
+    if backbone and not backbone.exists():
+        raise ValueError(f"backbone: {config.name} names {backbone}, which is not there: docs/evidence.md says how it is trained")
     return pixels
 
 
-def ablate_pixels(arguments: argparse.Namespace) -> None:
-    pixels = pixels_of(arguments)
+def ablate_pixels(arguments: argparse.Namespace, part: str) -> None:
+    pixels = pixels_of(arguments, part)
     from .pixels.page import write_page
     from .pixels.runs import run_all
 
@@ -184,7 +194,7 @@ def ablate_pixels(arguments: argparse.Namespace) -> None:
     if results is None:
         print("done; when the other shares are too, the same command without --share writes the page")
         return
-    write_page(arguments.out, pixels, results)
+    write_page(arguments.out, part, pixels, results)
     print(f"wrote {arguments.out}")
 
 

@@ -16,6 +16,7 @@ from apoavatar_core.checkpoints import presets
 from apoavatar_core.checkpoints.adapter_file import read_adapter
 from apoavatar_core.checkpoints.safe_file import read_tensors
 from apoavatar_core.evaluation import variants as v
+from apoavatar_core.evaluation.page_parts import PIXELS, PLAIN
 from apoavatar_core.evaluation.pixels import questions
 
 FRAMES, SIDE = 25, 64
@@ -94,6 +95,14 @@ def test_each_variant_is_trained_once_from_every_seed(pixels) -> None:
     assert {seed for _, seed in asked[:11]} == {0}
 
 
+def test_time_is_that_of_the_runs_that_the_page_is_about(pixels, tmp_path) -> None:
+    timed = replace(pixels, folder=tmp_path, seeds=2)
+    for seed, seconds in ((0, "10"), (1, "30.4"), (2, "1000")):
+        timed.run_folder(v.NONE, seed).mkdir()
+        (timed.run_folder(v.NONE, seed) / "seconds.txt").write_text(seconds)
+    assert timed.training_seconds() == pytest.approx(20.2)
+
+
 def test_a_backbone_that_rests_is_measured_from_its_own_file(pixels, tmp_path) -> None:
     config = tmp_path / "resting.yaml"
     config.write_text(yaml.safe_dump(SMALLEST | {"data": "clips", "run": "unused", "backbone": {"file": str(presets.TINY_DIT)}}))
@@ -120,7 +129,19 @@ def test_clips_that_are_missing_are_said_before_anything_runs(pixels, tmp_path) 
     config = tmp_path / "none.yaml"
     config.write_text(yaml.safe_dump(SMALLEST | {"data": str(tmp_path / "nowhere"), "run": "unused"}))
     with pytest.raises(ValueError, match="nowhere holds no prepared clips"):
-        command.ablate(command.arguments_of(["ablate", "--config", str(config), "--runs", str(tmp_path / "runs")]))
+        command.ablate(command.arguments_of(["ablate", "pixels", "--config", str(config), "--runs", str(tmp_path / "runs")]))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_backbone_that_is_missing_is_said_before_anything_runs(pixels, tmp_path) -> None:
+    from apoavatar_core.evaluation import __main__ as command
+
+    config = tmp_path / "plain.yaml"
+    config.write_text(
+        yaml.safe_dump(SMALLEST | {"data": str(pixels.training.data), "run": "unused", "backbone": {"file": "nowhere.safetensors"}})
+    )
+    with pytest.raises(ValueError, match="backbone: plain.yaml names nowhere.safetensors, which is not there: docs/evidence.md says"):
+        command.ablate(command.arguments_of(["ablate", "plain", "--config", str(config), "--runs", str(tmp_path / "runs")]))
     assert not (tmp_path / "runs").exists()
 
 
@@ -183,9 +204,15 @@ def test_variants_are_trained_measured_once_and_written_down(pixels, comfyui_fol
 
     # The others' numbers are borrowed: this is about the page.
     results |= {variant.key: results["clip"] for variant in v.ALL if variant.key not in results}
-    page.write_page(tmp_path / "docs" / "evidence.md", pixels, results)
-    text = (tmp_path / "docs" / "evidence.md").read_text(encoding="utf-8")
-    assert text.index("### Answers") < text.index("### Pose prior") < text.index("### How the variants")
-    assert "gate inverted" in text and "*another clip's film*" in text
-    assert cv2.imread(str(tmp_path / "docs" / "evidence_refocusing.png")).shape == (400, 760, 3)
-    assert cv2.imread(str(tmp_path / "docs" / "evidence_pixels.png")).shape[1] == 860
+    evidence = tmp_path / "docs" / "evidence.md"
+    page.write_page(evidence, PIXELS, pixels, results)
+    page.write_page(evidence, PLAIN, pixels, results)
+    text = evidence.read_text(encoding="utf-8")
+    for name, backbone in ((PIXELS, "the shipped backbone"), (PLAIN, "texts and portraits alone")):
+        part = text[text.index(f"<!-- {name}") : text.index(f"<!-- end of {name}")]
+        assert part.index("### Answers") < part.index("### Pose prior") < part.index("### How the variants")
+        assert "gate inverted" in part and "*another clip's film*" in part and backbone in part
+        assert f"ablate {name} --seeds 1 --clips 2" in part
+        assert cv2.imread(str(evidence.with_name(f"evidence_{name}_hands.png"))).shape == (400, 760, 3)
+        assert cv2.imread(str(evidence.with_name(f"evidence_{name}_differences.png"))).shape[1] == 860
+    assert text.count("train apoavatar_core/training/configs/plain.yaml") == 1

@@ -30,7 +30,7 @@ from apoavatar_core.evaluation.keypoints.world import (
     hand_speed,
     perform_all,
 )
-from apoavatar_core.evaluation.page_parts import KEYPOINTS, PIXELS, write_part
+from apoavatar_core.evaluation.page_parts import KEYPOINTS, PIXELS, PLAIN, write_part
 from apoavatar_core.evaluation.questions import MOST_SEEDS, Answer, answers_to
 from apoavatar_core.gestures import frame_loudness
 
@@ -413,18 +413,35 @@ def test_pictures_show_every_answer() -> None:
 def test_each_part_of_the_page_is_written_alone(tmp_path) -> None:
     path = tmp_path / "docs" / "evidence.md"
     write_part(path, KEYPOINTS, "first")
+    write_part(path, PLAIN, "last")
     write_part(path, PIXELS, "second")
     write_part(path, KEYPOINTS, "third")
     text = path.read_text()
-    assert text.startswith("# Evidence") and text.index("third") < text.index("second") and "first\n" not in text
+    assert text.startswith("# Evidence") and text.index("third") < text.index("second") < text.index("last")
+    assert "first\n" not in text
 
 
-@pytest.mark.parametrize("words", [(), (KEYPOINTS,), (PIXELS,)])
+def test_a_part_that_a_page_has_no_room_for_yet_takes_nothing_from_the_others(tmp_path) -> None:
+    path = tmp_path / "evidence.md"
+    write_part(path, KEYPOINTS, "kept")
+    text = path.read_text()
+    path.write_text(text[: text.index(f"\n<!-- {PLAIN}")])
+    write_part(path, PLAIN, "new")
+    assert path.read_text() == text.replace(f"<!-- end of {PLAIN}", f"new\n<!-- end of {PLAIN}")
+
+
+@pytest.mark.parametrize("words", [(), (KEYPOINTS,), (PIXELS,), (PLAIN,)])
 def test_the_command_makes_the_part_that_it_is_asked_for_or_all(words, monkeypatch) -> None:
     made = []
-    for part in (KEYPOINTS, PIXELS):
-        monkeypatch.setattr(command, f"ablate_{part}", lambda arguments, part=part: made.append(part))
-    monkeypatch.setattr(command, "pixels_of", lambda arguments: made.append("looked"))
+    monkeypatch.setattr(command, "ablate_keypoints", lambda arguments: made.append(KEYPOINTS))
+    monkeypatch.setattr(command, "ablate_pixels", lambda arguments, part: made.append(part))
+    monkeypatch.setattr(command, "pixels_of", lambda arguments, part: made.append(f"looked at {part}"))
     command.ablate(command.arguments_of(["ablate", *words]))
     # What is missing in pixels is said before the hour that keypoints take.
-    assert made == (list(words) or ["looked", KEYPOINTS, PIXELS])
+    assert made == (list(words) or ["looked at pixels", "looked at plain", KEYPOINTS, PIXELS, PLAIN])
+
+
+@pytest.mark.parametrize("words", [(), (KEYPOINTS,)])
+def test_a_configuration_is_for_a_part_in_pixels(words) -> None:
+    with pytest.raises(ValueError, match="--config: name the part that it is for, pixels or plain"):
+        command.ablate(command.arguments_of(["ablate", *words, "--config", "any.yaml"]))

@@ -163,7 +163,8 @@ class Pixels:
 
     def training_seconds(self) -> float:
         """Mean duration of the runs' last part: of the whole run where none was interrupted."""
-        return float(np.mean([float(path.read_text()) for path in self.folder.glob(f"*/{SECONDS}")] or [np.nan]))
+        kept = [self.run_folder(*run) / SECONDS for run in self.runs()]
+        return float(np.mean([float(path.read_text()) for path in kept if path.exists()] or [np.nan]))
 
 
 def run_all(pixels: Pixels, share: tuple[int, int], say: Callable[[str], None]) -> Results | None:
