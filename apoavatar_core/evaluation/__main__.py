@@ -181,7 +181,10 @@ def pixels_of(arguments: argparse.Namespace, part: str):
     pixels.prepared  # reads the headers of all clips
     backbone = pixels.training.backbone.file
     if backbone and not backbone.exists():
-        raise ValueError(f"backbone: {config.name} names {backbone}, which is not there: docs/evidence.md says how it is trained")
+        raise ValueError(
+            f"backbone: {config.name} names {backbone}, which is not there: train it as docs/evidence.md says, or ask for "
+            "another part"
+        )
     return pixels
 
 

@@ -140,7 +140,7 @@ def test_a_backbone_that_is_missing_is_said_before_anything_runs(pixels, tmp_pat
     config.write_text(
         yaml.safe_dump(SMALLEST | {"data": str(pixels.training.data), "run": "unused", "backbone": {"file": "nowhere.safetensors"}})
     )
-    with pytest.raises(ValueError, match="backbone: plain.yaml names nowhere.safetensors, which is not there: docs/evidence.md says"):
+    with pytest.raises(ValueError, match="backbone: plain.yaml names nowhere.safetensors, which is not there: train it"):
         command.ablate(command.arguments_of(["ablate", "plain", "--config", str(config), "--runs", str(tmp_path / "runs")]))
     assert not (tmp_path / "runs").exists()
 

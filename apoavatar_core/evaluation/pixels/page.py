@@ -102,11 +102,12 @@ def method(name: str, pixels: Pixels) -> str:
     return f"""### How the variants were compared
 
 Every variant is a new adapter, trained as [`{config}`](../apoavatar_core/training/configs/{config}) says on
-{section.backbone}. {section.past} The variants of a
-seed share clips, states, noise, σ and first weights; the controls see copies of the clips whose p of Eq. 4 was changed. Each made {pixels.clips} held-out clips from
-portrait and voice alone, in {STEPS} steps, with the same noise, and predicted the same noisy latents of them. p: Student's paired
-t. Intervals: percentiles of bootstrap samples of seeds, too narrow where seeds are few (of three they are the least and the largest
-difference), so the verdict does not ask them. They learn from {clips} clips, and this part is written by
+{section.backbone}. {section.past}
+The variants of a seed share clips, states, noise, σ and first weights; the controls see copies of the clips whose p of Eq. 4 was
+changed. Each made {pixels.clips} held-out clips from portrait and voice alone, in {STEPS} steps, with the same noise, and predicted the
+same noisy latents of them. p: Student's paired t. Intervals: percentiles of bootstrap samples of seeds, too narrow where seeds are few
+(of three they are the least and the largest difference), so the verdict does not ask them. They learn from {clips} clips, and this part
+is written by
 
 ```
 {lines}
