@@ -18,6 +18,7 @@ from apoavatar_core.checkpoints.safe_file import read_tensors
 from apoavatar_core.evaluation import variants as v
 from apoavatar_core.evaluation.page_parts import PIXELS, PLAIN
 from apoavatar_core.evaluation.pixels import questions
+from apoavatar_core.training.states import STATES
 
 FRAMES, SIDE = 25, 64
 
@@ -143,6 +144,26 @@ def test_a_backbone_that_is_missing_is_said_before_anything_runs(pixels, tmp_pat
     with pytest.raises(ValueError, match="backbone: plain.yaml names nowhere.safetensors, which is not there: train it"):
         command.ablate(command.arguments_of(["ablate", "plain", "--config", str(config), "--runs", str(tmp_path / "runs")]))
     assert not (tmp_path / "runs").exists()
+
+
+def test_each_part_has_runs_of_its_own(pixels, tmp_path) -> None:
+    from apoavatar_core.evaluation import __main__ as command
+
+    words = ["ablate", "--config", str(pixels.config), "--runs", str(tmp_path), "--seeds", "4"]
+    for name in (PIXELS, PLAIN):
+        made = command.pixels_of(command.arguments_of(words), name)
+        assert (made.folder, made.config, made.seeds) == (tmp_path / name, pixels.config, 4)
+
+
+def test_the_backbone_that_never_met_an_adapter_is_where_its_training_leaves_it() -> None:
+    from apoavatar_core.evaluation.__main__ import ABLATIONS, CONFIGS
+    from apoavatar_core.training.config import read_config
+
+    plain = read_config(CONFIGS / "plain.yaml")
+    assert read_config(ABLATIONS[PLAIN]).backbone.file == plain.run / "diffusion_model.safetensors"
+    assert plain.trained == {"text", "video"}
+    for conditions in map(plain.conditions_of, plain.stages):
+        assert all("audio" not in STATES[state] for state, share in conditions.states.items() if share)
 
 
 def test_another_voice_is_that_of_the_clip_beside_it(pixels) -> None:
