@@ -65,7 +65,6 @@ def arguments_of(command_line: list[str] | None = None) -> argparse.Namespace:
     variants.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "evidence.md", metavar="FILE")
     variants.add_argument("--processes", type=positive, default=1, help="that train side by side in keypoints (default: 1)")
     variants.add_argument("--json", type=Path, metavar="FILE", help="write what was found in keypoints here")
-    variants.add_argument("--config", type=Path, metavar="CONFIG.yaml", help="one run's configuration in pixels or plain")
     variants.add_argument("--clips", type=positive, default=6, help="held-out clips in pixels (default: %(default)s)")
     variants.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="process K of N in pixels")
 
@@ -145,8 +144,6 @@ def measure_voices(arguments: argparse.Namespace) -> None:
 
 def ablate(arguments: argparse.Namespace) -> None:
     parts = [arguments.part] if arguments.part else PARTS
-    if arguments.config and arguments.part not in ABLATIONS:
-        raise ValueError(f"--config: name the part that it is for, {' or '.join(ABLATIONS)}")
     if not arguments.part:  # what is missing is said before the hour that keypoints take
         for part in ABLATIONS:
             pixels_of(arguments, part)
@@ -176,7 +173,7 @@ def pixels_of(arguments: argparse.Namespace, part: str):
     use_comfyui()
     from .pixels.runs import Pixels
 
-    config, seeds = arguments.config or ABLATIONS[part], arguments.seeds or PIXEL_SEEDS
+    config, seeds = ABLATIONS[part], arguments.seeds or PIXEL_SEEDS
     pixels = Pixels(config, arguments.runs / part, seeds, arguments.clips, arguments.pose_model)
     pixels.prepared  # reads the headers of all clips
     backbone = pixels.training.backbone.file

@@ -124,34 +124,38 @@ def test_one_clip_has_no_other_voice(pixels) -> None:
         replace(pixels, clips=1)
 
 
-def test_clips_that_are_missing_are_said_before_anything_runs(pixels, tmp_path) -> None:
+def test_clips_that_are_missing_are_said_before_anything_runs(tmp_path, monkeypatch) -> None:
     from apoavatar_core.evaluation import __main__ as command
 
     config = tmp_path / "none.yaml"
     config.write_text(yaml.safe_dump(SMALLEST | {"data": str(tmp_path / "nowhere"), "run": "unused"}))
+    monkeypatch.setitem(command.ABLATIONS, PIXELS, config)
     with pytest.raises(ValueError, match="nowhere holds no prepared clips"):
-        command.ablate(command.arguments_of(["ablate", "pixels", "--config", str(config), "--runs", str(tmp_path / "runs")]))
+        command.ablate(command.arguments_of(["ablate", "--runs", str(tmp_path / "runs")]))
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_backbone_that_is_missing_is_said_before_anything_runs(pixels, tmp_path) -> None:
+def test_a_backbone_that_is_missing_is_said_before_anything_runs(pixels, tmp_path, monkeypatch) -> None:
     from apoavatar_core.evaluation import __main__ as command
 
     config = tmp_path / "plain.yaml"
     config.write_text(
         yaml.safe_dump(SMALLEST | {"data": str(pixels.training.data), "run": "unused", "backbone": {"file": "nowhere.safetensors"}})
     )
+    monkeypatch.setitem(command.ABLATIONS, PIXELS, pixels.config)
+    monkeypatch.setitem(command.ABLATIONS, PLAIN, config)
     with pytest.raises(ValueError, match="backbone: plain.yaml names nowhere.safetensors, which is not there: train it"):
-        command.ablate(command.arguments_of(["ablate", "plain", "--config", str(config), "--runs", str(tmp_path / "runs")]))
+        command.ablate(command.arguments_of(["ablate", "--runs", str(tmp_path / "runs")]))
     assert not (tmp_path / "runs").exists()
 
 
-def test_each_part_has_runs_of_its_own(pixels, tmp_path) -> None:
+def test_each_part_has_runs_of_its_own(pixels, tmp_path, monkeypatch) -> None:
     from apoavatar_core.evaluation import __main__ as command
 
-    words = ["ablate", "--config", str(pixels.config), "--runs", str(tmp_path), "--seeds", "4"]
+    arguments = command.arguments_of(["ablate", "--runs", str(tmp_path), "--seeds", "4"])
     for name in (PIXELS, PLAIN):
-        made = command.pixels_of(command.arguments_of(words), name)
+        monkeypatch.setitem(command.ABLATIONS, name, pixels.config)
+        made = command.pixels_of(arguments, name)
         assert (made.folder, made.config, made.seeds) == (tmp_path / name, pixels.config, 4)
 
 

@@ -439,9 +439,3 @@ def test_the_command_makes_the_part_that_it_is_asked_for_or_all(words, monkeypat
     command.ablate(command.arguments_of(["ablate", *words]))
     # What is missing in pixels is said before the hour that keypoints take.
     assert made == (list(words) or ["looked at pixels", "looked at plain", KEYPOINTS, PIXELS, PLAIN])
-
-
-@pytest.mark.parametrize("words", [(), (KEYPOINTS,)])
-def test_a_configuration_is_for_a_part_in_pixels(words) -> None:
-    with pytest.raises(ValueError, match="--config: name the part that it is for, pixels or plain"):
-        command.ablate(command.arguments_of(["ablate", *words, "--config", "any.yaml"]))
