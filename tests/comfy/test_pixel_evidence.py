@@ -131,7 +131,7 @@ def test_clips_that_are_missing_are_said_before_anything_runs(tmp_path, monkeypa
     config.write_text(yaml.safe_dump(SMALLEST | {"data": str(tmp_path / "nowhere"), "run": "unused"}))
     monkeypatch.setitem(command.ABLATIONS, PIXELS, config)
     with pytest.raises(ValueError, match="nowhere holds no prepared clips"):
-        command.ablate(command.arguments_of(["ablate", "--runs", str(tmp_path / "runs")]))
+        command.pixels_of(command.arguments_of(["ablate", "--runs", str(tmp_path / "runs")]), PIXELS)
     assert not (tmp_path / "runs").exists()
 
 
@@ -142,10 +142,9 @@ def test_a_backbone_that_is_missing_is_said_before_anything_runs(pixels, tmp_pat
     config.write_text(
         yaml.safe_dump(SMALLEST | {"data": str(pixels.training.data), "run": "unused", "backbone": {"file": "nowhere.safetensors"}})
     )
-    monkeypatch.setitem(command.ABLATIONS, PIXELS, pixels.config)
     monkeypatch.setitem(command.ABLATIONS, PLAIN, config)
     with pytest.raises(ValueError, match="backbone: plain.yaml names nowhere.safetensors, which is not there: train it"):
-        command.ablate(command.arguments_of(["ablate", "--runs", str(tmp_path / "runs")]))
+        command.pixels_of(command.arguments_of(["ablate", "--runs", str(tmp_path / "runs")]), PLAIN)
     assert not (tmp_path / "runs").exists()
 
 
