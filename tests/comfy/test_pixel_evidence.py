@@ -124,7 +124,7 @@ def test_one_clip_has_no_other_voice(pixels) -> None:
         replace(pixels, clips=1)
 
 
-def test_clips_that_are_missing_are_said_before_anything_runs(tmp_path, monkeypatch) -> None:
+def test_clips_that_are_missing_are_said_before_anything_runs(pixels, tmp_path, monkeypatch) -> None:
     from apoavatar_core.evaluation import __main__ as command
 
     config = tmp_path / "none.yaml"
